@@ -1,0 +1,1 @@
+"""The real side of the lab: the local stack, the live pipeline, load and recording."""

@@ -1,0 +1,109 @@
+"""Events as arrays: the canonical layout of `events.proto` read and written without a loop.
+
+Fields of fixed width, all present, in order of their numbers: so every serialised event of a stream has the same bytes at the
+same places, and a block of them is a structured array. What does not have that layout is parsed by protobuf.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from live_adapters.pipeline import events_pb2
+
+_FIELDS = (
+    ("sequence", 1, "<u8"),
+    ("intended_ns", 2, "<i8"),
+    ("tenant", 3, "<u4"),
+    ("key", 4, "<u4"),
+    ("quantity", 5, "<f8"),
+    ("limit_price", 6, "<f8"),
+    ("frame", 7, "<i8"),
+    ("session", 8, "<u4"),
+)
+_WIRE_TYPE = {8: 1, 4: 5}
+_ATTRIBUTES_TAG = 9 << 3 | 2
+_ENTRY_TAG = 1 << 3 | 2
+_FIXED_BYTES = 60  # the eight fields above with their tags
+
+EventArray = NDArray[np.void]
+
+
+def event_dtype(event_bytes: int) -> np.dtype[np.void]:
+    """Returns the structured type of one serialised event of `event_bytes` bytes (64 to 127)."""
+    fields: list[tuple[str, str]] = []
+    for name, number, code in _FIELDS:
+        fields += [(f"tag{number}", "u1"), (name, code)]
+    return np.dtype([*fields, ("tag9", "u1"), ("length", "u1"), ("attributes", f"V{event_bytes - _FIXED_BYTES - 2}")])
+
+
+def blank_events(count: int, event_bytes: int) -> EventArray:
+    """Returns `count` events with their tags set and every value zero."""
+    events = np.zeros(count, dtype=event_dtype(event_bytes))
+    for _, number, code in _FIELDS:
+        events[f"tag{number}"] = number << 3 | _WIRE_TYPE[np.dtype(code).itemsize]
+    events["tag9"] = _ATTRIBUTES_TAG
+    events["length"] = event_bytes - _FIXED_BYTES - 2
+    return events
+
+
+def decode_events(block: bytes, count: int) -> EventArray:
+    """Decodes `count` serialised events that stand one after another; a read-only view where the layout is canonical.
+
+    Raises:
+        ValueError: the block does not have that layout.
+    """
+    event_bytes = len(block) // count if count else 64
+    if count * event_bytes != len(block) or not 64 <= event_bytes <= 127:
+        raise ValueError(f"events must be of one length from 64 to 127 bytes, got {len(block)} bytes for {count} events")
+    events = np.frombuffer(block, dtype=event_dtype(event_bytes))
+    if not _canonical(events):
+        raise ValueError("events must carry all fields in order of their numbers")
+    return events
+
+
+def encode_ingest(events: EventArray) -> bytes:
+    """Serialises events as one `IngestRequest`."""
+    event_bytes = events.dtype.itemsize
+    entries = np.empty(len(events), dtype=[("tag", "u1"), ("length", "u1"), ("event", events.dtype)])
+    entries["tag"], entries["length"], entries["event"] = _ENTRY_TAG, event_bytes, events
+    return entries.tobytes()
+
+
+def decode_ingest(message: bytes) -> EventArray:
+    """Decodes one `IngestRequest`; foreign but valid encodings go through protobuf.
+
+    Raises:
+        ValueError: the message is not an IngestRequest with all fields of every event present.
+    """
+    if not message:
+        return blank_events(0, 64)
+    event_bytes = message[1] if len(message) > 1 else 0
+    stride = event_bytes + 2
+    if 64 <= event_bytes <= 127 and len(message) % stride == 0:
+        entries = np.frombuffer(message, dtype=[("tag", "u1"), ("length", "u1"), ("event", event_dtype(event_bytes))])
+        heads = (entries["tag"] == _ENTRY_TAG) & (entries["length"] == event_bytes)
+        if bool(heads.all()) and _canonical(entries["event"]):
+            return np.ascontiguousarray(entries["event"])
+    return _decode_foreign(message)
+
+
+def _canonical(events: EventArray) -> bool:
+    tags = [bool((events[f"tag{n}"] == (n << 3 | _WIRE_TYPE[np.dtype(code).itemsize])).all()) for _, n, code in _FIELDS]
+    length = events.dtype.itemsize - _FIXED_BYTES - 2
+    return all(tags) and bool(((events["tag9"] == _ATTRIBUTES_TAG) & (events["length"] == length)).all())
+
+
+def _decode_foreign(message: bytes) -> EventArray:
+    request = events_pb2.IngestRequest()
+    try:
+        request.ParseFromString(message)
+    except Exception as error:  # protobuf's DecodeError class differs between its back ends
+        raise ValueError("must be a serialised sentra.v1.IngestRequest") from error
+    events = blank_events(len(request.events), 64)
+    for row, event in zip(events, request.events, strict=True):
+        for name, _, _ in _FIELDS:
+            if name != "frame" and not event.HasField(name):
+                raise ValueError(f"every event must carry {name}")
+            row[name] = getattr(event, name)
+    return events

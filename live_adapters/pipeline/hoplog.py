@@ -1,0 +1,59 @@
+"""Hop logs: what each process of the live pipeline knows of a frame, as fixed-width binary rows in the run's scratch folder.
+
+A row goes to the file with one `write` as soon as it is known: a process killed the next moment has already told it.
+Times are `time.monotonic_ns()`, one clock for all processes of a host.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+GATEWAY = np.dtype(
+    [("frame", "<i8"), ("partition", "<i2"), ("events", "<i4"), ("received", "<i8"), ("closed", "<i8"), ("acked", "<i8")]
+)
+INTENDED = np.dtype([("frame", "<i8"), ("intended_ns", "<i8")])
+WORKER = np.dtype(
+    [
+        ("frame", "<i8"),
+        ("poll", "<i8"),
+        ("events", "<i4"),  # of this frame in this poll
+        ("duplicates", "<i4"),  # of those, how many the high-water mark refused
+        ("started", "<i8"),
+        ("priced", "<i8"),
+        ("committed", "<i8"),
+        ("redis", "<i8"),
+    ]
+)
+# One row per unit of work of a process: who can tell demand a + b*n from it.
+JOBS = np.dtype([("start", "<i8"), ("end", "<i8"), ("cpu_ns", "<i8"), ("frames", "<i4"), ("events", "<i4")])
+VISIBLE = np.dtype([("frame", "<i8"), ("events", "<i4"), ("at", "<i8")])  # clickhouse, fanout (sent), subscriber (delivered)
+
+
+class HopLog:
+    """Appends rows of one dtype to `<folder>/<process>.<kind>.bin`."""
+
+    def __init__(self, folder: Path, process: str, kind: str, dtype: np.dtype[np.void]) -> None:
+        self.dtype = dtype
+        self._fd = os.open(folder / f"{process}.{kind}.bin", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+    def append(self, rows: NDArray[np.void]) -> None:
+        """Writes rows, shape (n,), of the log's dtype."""
+        os.write(self._fd, rows.tobytes())
+
+    def close(self) -> None:
+        """Closes the file."""
+        os.close(self._fd)
+
+
+def read_log(folder: Path, process: str, kind: str, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+    """Reads a log back, shape (rows,); a torn last row is left out, a missing file is no rows."""
+    file = folder / f"{process}.{kind}.bin"
+    if not file.is_file():
+        return np.empty(0, dtype=dtype)
+    data = file.read_bytes()
+    whole = len(data) // dtype.itemsize * dtype.itemsize
+    return np.frombuffer(data[:whole], dtype=dtype)

@@ -1,0 +1,1 @@
+"""Sentra's digital-twin lab: simulate, calibrate and compare a streaming pipeline."""

@@ -1,0 +1,51 @@
+"""The record contract: the tables that every run, simulated or measured, consists of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+
+OUTCOMES = ("ok", "duplicate", "dlq", "shed", "lost")
+
+# Hop columns (`<hop>_ns`) follow these; their names come from the scenario. Times are ns since the run's epoch.
+FRAME_COLUMNS: dict[str, Any] = {
+    "frame": pl.Int64,
+    "partition": pl.Int16,
+    "tenant": pl.Int32,  # null: the frame carries events of several tenants
+    "release": pl.String,
+    "events": pl.Int32,
+    "outcome": pl.String,
+    "attempts": pl.Int16,
+    "poll": pl.Int64,  # the consumer poll that took the frame; null: never taken
+}
+EVENT_COLUMNS: dict[str, Any] = {
+    "frame": pl.Int64,
+    "intended_offset_ns": pl.Int64,  # intended send time minus the frame's first hop; negative, unless the clock lies
+}
+METRIC_COLUMNS: dict[str, Any] = {
+    "time_s": pl.Float64,  # end of the second that the value is of, since the run's epoch
+    "name": pl.String,  # Prometheus name, base unit in it
+    "labels": pl.String,  # 'process="gateway"', empty without labels
+    "value": pl.Float64,
+}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The three tables of a run; see the column dictionaries of this module for their columns and units."""
+
+    frames: pl.DataFrame
+    events: pl.DataFrame
+    metrics: pl.DataFrame
+
+
+def hop_column(hop: str) -> str:
+    """Returns the frames column that holds a hop's time."""
+    return f"{hop}_ns"
+
+
+def frame_schema(hops: tuple[str, ...]) -> dict[str, Any]:
+    """Returns columns and types of the frames table of a pipeline with these hops."""
+    return FRAME_COLUMNS | {hop_column(hop): pl.Int64 for hop in hops}

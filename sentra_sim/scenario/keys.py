@@ -1,0 +1,38 @@
+"""Keys, partitions and tenants of a load; the live gateway and both engines route by these same functions."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def key_weights(keys: int, skew: float) -> NDArray[np.float64]:
+    """Returns the Zipf probabilities of keys 0..keys-1, shape (keys,): weight of rank r is (r + 1)**-skew.
+
+    >>> key_weights(2, 1.0).round(3).tolist()
+    [0.667, 0.333]
+    """
+    weights = np.arange(1, keys + 1, dtype=np.float64) ** -skew
+    return np.asarray(weights / weights.sum())
+
+
+def draw_keys(count: int, keys: int, skew: float, rng: np.random.Generator) -> NDArray[np.uint32]:
+    """Draws `count` keys by inversion, shape (count,)."""
+    edges = np.cumsum(key_weights(keys, skew))
+    drawn = np.searchsorted(edges, rng.random(count), side="right")
+    return np.minimum(drawn, keys - 1).astype(np.uint32)
+
+
+def partition_of(keys: NDArray[np.uint32], partitions: int) -> NDArray[np.int16]:
+    """Returns the partition of each key, shape of `keys`: Fibonacci hashing, so that neighbouring hot keys spread.
+
+    >>> partition_of(np.arange(4, dtype=np.uint32), 2).tolist()
+    [0, 1, 0, 1]
+    """
+    mixed = (keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
+    return (mixed % np.uint64(partitions)).astype(np.int16)
+
+
+def tenant_of(keys: NDArray[np.uint32], tenants: int) -> NDArray[np.uint32]:
+    """Returns the tenant that owns each key, shape of `keys`."""
+    return np.asarray(keys % np.uint32(tenants))

@@ -1,0 +1,130 @@
+"""YAML file → frozen scenario, or one line that says what to mend."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from sentra_sim.errors import ScenarioError
+from sentra_sim.scenario.schema import AnyStation, Scenario
+from sentra_sim.scenario.topology import check_topology
+
+KINDS = {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(AnyStation)[0])}
+
+
+def load_scenario(path: str | Path) -> Scenario:
+    """Reads and checks a scenario file.
+
+    Raises:
+        ScenarioError: the file cannot be read, is not YAML, or breaks a rule; the message names place, rule, value, remedy.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise ScenarioError(f"{path}: cannot be read, {reason}; name a scenario file such as data/scenarios/sentra.yaml") from None
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not valid"
+        raise ScenarioError(f"{path.name}{line}: must be YAML, {problem}; mend the line") from None
+    return parse_scenario(data, place=path.name)
+
+
+def parse_scenario(data: object, *, place: str = "scenario") -> Scenario:
+    """Checks already loaded data against the schema and the topology rules.
+
+    Raises:
+        ScenarioError: the first broken rule, in one line.
+    """
+    if not isinstance(data, Mapping):
+        raise ScenarioError(f"{place}: must be a mapping, got {type(data).__name__}; start with schema_version: 1")
+    try:
+        scenario = Scenario.model_validate(data)
+    except ValidationError as error:
+        raise ScenarioError(f"{place}: {_first_rule(error, data)}") from None
+    check_topology(scenario, place=place)
+    return scenario
+
+
+def scenario_data(scenario: Scenario) -> dict[str, Any]:
+    """Returns the scenario as plain data that `parse_scenario` reads back to an equal scenario."""
+    return scenario.model_dump(mode="json", by_alias=True)
+
+
+def scenario_hash(scenario: Scenario) -> str:
+    """Returns the first 16 hex digits of the SHA-256 of the scenario's canonical JSON."""
+    text = json.dumps(scenario_data(scenario), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _first_rule(error: ValidationError, data: Mapping[str, Any]) -> str:
+    # Unknown keys first: a misspelt key otherwise hides behind the "missing" that it causes.
+    found = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")[0]
+    trail = [part for part in found["loc"] if part not in KINDS or _names_station(found["loc"], part)]
+    where = ".".join(str(part) for part in trail)
+    if found["type"] == "extra_forbidden":
+        return f"{where}: unknown key{_nearest(str(trail[-1]), _valid_names(found['loc']))}"
+    if found["type"] == "missing":
+        return f"{where}: missing; add it"
+    value = found.get("input")
+    shown = value if isinstance(value, str | int | float | bool) or value is None else type(value).__name__
+    rule = found["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    remedy = "mend the value"
+    if found["type"] == "union_tag_invalid":
+        return f"{where}.kind: must be one of {', '.join(KINDS)}, got {_kind_at(data, trail)!r}{_nearest(str(_kind_at(data, trail)), list(KINDS))}"
+    if found["type"] == "union_tag_not_found":
+        return f"{where}.kind: missing; write one of {', '.join(KINDS)}"
+    if found["type"].startswith("greater_than"):
+        remedy = "write a positive number" if "equal" not in found["type"] else "write zero or more"
+    return f"{where}: must be {rule}, got {shown!r}; {remedy}"
+
+
+def _names_station(loc: tuple[int | str, ...], part: int | str) -> bool:
+    # A station may be called like a kind; its name is the part right after `stations`.
+    return len(loc) > 1 and loc[0] == "stations" and loc[1] == part and loc.index(part) == 1 and loc.count(part) == 1
+
+
+def _kind_at(data: Mapping[str, Any], trail: list[int | str]) -> object:
+    here: Any = data
+    for part in trail:
+        here = here[part]
+    return here.get("kind") if isinstance(here, Mapping) else here
+
+
+def _valid_names(loc: tuple[int | str, ...]) -> list[str]:
+    model: Any = Scenario
+    for part in loc[:-1]:
+        model = _step(model, part)
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return []
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _step(model: Any, part: int | str) -> Any:
+    if part in KINDS and model is not Scenario and not (isinstance(model, type) and issubclass(model, BaseModel)):
+        return KINDS[str(part)]
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        for name, field in model.model_fields.items():
+            if part in (name, field.alias):
+                return field.annotation
+        return None
+    args = [arg for arg in get_args(model) if arg is not type(None) and arg is not Ellipsis]
+    return args[-1] if args else None
+
+
+def _nearest(name: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; valid names: {', '.join(sorted(valid))}" if valid else ""

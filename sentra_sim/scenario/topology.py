@@ -1,0 +1,187 @@
+"""What the stations of a scenario form: edges, hops in order, rules that a schema alone cannot hold."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import TypeVar
+
+from sentra_sim.errors import ScenarioError
+from sentra_sim.scenario.schema import (
+    AnyStation,
+    Batcher,
+    Broadcast,
+    ConsumerGroup,
+    Log,
+    Pool,
+    Scenario,
+    Source,
+    Store,
+)
+
+INTENDED = "intended"
+
+T = TypeVar("T", Source, Batcher, Log, ConsumerGroup)
+
+
+@dataclass(frozen=True)
+class HopEdge:
+    """A hop, the hop that precedes it on every frame's way, and the station that writes it."""
+
+    hop: str
+    after: str
+    station: str
+
+
+def only(scenario: Scenario, kind: type[T]) -> tuple[str, T]:
+    """Returns name and station of the one station of a kind that a pipeline has once."""
+    return next((name, station) for name, station in scenario.stations.items() if isinstance(station, kind))
+
+
+def successors(station: AnyStation) -> tuple[str, ...]:
+    """Returns the names of the stations that a station hands frames to or calls, in order."""
+    if isinstance(station, Source | Batcher | Log):
+        return (station.to,)
+    if isinstance(station, ConsumerGroup):
+        return station.calls
+    if isinstance(station, Pool | Store):
+        return station.to
+    return ()
+
+
+def hop_edges(scenario: Scenario) -> tuple[HopEdge, ...]:
+    """Returns every hop with its predecessor, in the order of a frame's way; the first follows `intended`."""
+    edges: list[HopEdge] = []
+    batcher_name, batcher = only(scenario, Batcher)
+    log_name, log = only(scenario, Log)
+    group_name, group = only(scenario, ConsumerGroup)
+    edges.append(HopEdge(batcher.hops[0], INTENDED, batcher_name))
+    edges.append(HopEdge(batcher.hops[1], batcher.hops[0], batcher_name))
+    edges.append(HopEdge(log.hop, batcher.hops[1], log_name))
+    edges.append(HopEdge(group.hop, log.hop, group_name))
+    previous = group.hop
+    for name in group.calls:
+        _descend(scenario, name, previous, edges)
+        called = scenario.stations[name]
+        assert isinstance(called, Pool | Store)  # held by check_topology
+        previous = called.hop
+    return tuple(edges)
+
+
+def processes(scenario: Scenario) -> tuple[str, ...]:
+    """Returns the names under which CPU is accounted: a station each, one per broker of a log, one for a broadcast's subscriber."""
+    names: list[str] = []
+    for name, station in scenario.stations.items():
+        if isinstance(station, Log):
+            names.extend(f"{name}-{number + 1}" for number in range(station.brokers))
+        elif isinstance(station, Broadcast):
+            names.extend((name, "subscriber"))
+        else:
+            names.append(name)
+    return tuple(names)
+
+
+def _descend(scenario: Scenario, name: str, after: str, edges: list[HopEdge]) -> None:
+    station = scenario.stations[name]
+    if isinstance(station, Broadcast):
+        edges.append(HopEdge(station.hops[0], after, name))
+        edges.append(HopEdge(station.hops[1], station.hops[0], name))
+    elif isinstance(station, Pool | Store):
+        edges.append(HopEdge(station.hop, after, name))
+        for successor in station.to:
+            _descend(scenario, successor, station.hop, edges)
+
+
+def check_topology(scenario: Scenario, *, place: str) -> None:
+    """Checks what crosses stations: names that exist, kinds that fit, hops that are unique, no station out of reach.
+
+    Raises:
+        ScenarioError: the first broken rule, in one line.
+    """
+    for kind in (Source, Batcher, Log, ConsumerGroup):
+        count = sum(isinstance(station, kind) for station in scenario.stations.values())
+        if count != 1:
+            word = kind.model_fields["kind"].annotation.__args__[0]  # type: ignore[union-attr]
+            raise ScenarioError(f"{place}: stations: must hold exactly one {word}, got {count}; add or remove one")
+    for name, station in scenario.stations.items():
+        _check_station(scenario, name, station, place)
+    _check_reach(scenario, place)
+    edges = hop_edges(scenario)
+    _check_hops(scenario, [edge.hop for edge in edges], place)
+
+
+def _check_station(scenario: Scenario, name: str, station: AnyStation, place: str) -> None:
+    where = f"{place}: stations.{name}"
+    hosts = {"host": station.host}
+    if isinstance(station, Broadcast):
+        hosts["subscriber_host"] = station.subscriber_host
+    for key, host in hosts.items():
+        if host not in scenario.hosts:
+            raise ScenarioError(f"{where}.{key}: must name a host, got {host!r}; {_offer(host, list(scenario.hosts))}")
+    key, allowed = _next_kinds(station)
+    for successor in successors(station):
+        if successor not in scenario.stations:
+            raise ScenarioError(f"{where}.{key}: must name a station, got {successor!r}; {_offer(successor, list(scenario.stations))}")
+        if not isinstance(scenario.stations[successor], allowed):
+            kinds = " or ".join(kind.__name__.lower() for kind in allowed)
+            raise ScenarioError(f"{where}.{key}: must lead to a {kinds}, got {successor!r}, a {scenario.stations[successor].kind}; mend the edge")
+    if isinstance(station, Log):
+        _check_log(station, where)
+
+
+def _next_kinds(station: AnyStation) -> tuple[str, tuple[type, ...]]:
+    if isinstance(station, Source):
+        return "to", (Batcher,)
+    if isinstance(station, Batcher):
+        return "to", (Log,)
+    if isinstance(station, Log):
+        return "to", (ConsumerGroup,)
+    if isinstance(station, ConsumerGroup):
+        return "calls", (Pool, Store)
+    return "to", (Pool, Store, Broadcast)
+
+
+def _check_log(log: Log, where: str) -> None:
+    if log.replication_factor > log.brokers:
+        raise ScenarioError(
+            f"{where}.replication_factor: must be <= brokers ({log.brokers}), got {log.replication_factor}; add brokers or lower it"
+        )
+    if log.min_insync_replicas > log.replication_factor:
+        raise ScenarioError(
+            f"{where}.min_insync_replicas: must be <= replication_factor ({log.replication_factor}), "
+            f"got {log.min_insync_replicas}; lower it"
+        )
+
+
+def _check_reach(scenario: Scenario, place: str) -> None:
+    source, _ = only(scenario, Source)
+    visits: dict[str, int] = {}
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        if name in trail:
+            raise ScenarioError(f"{place}: stations.{name}: must not be reached from itself, got {' -> '.join((*trail, name))}; cut one edge")
+        visits[name] = visits.get(name, 0) + 1
+        if visits[name] > 1:
+            raise ScenarioError(f"{place}: stations.{name}: must be reached by one way, got a second from {trail[-1]!r}; remove one edge")
+        for successor in successors(scenario.stations[name]):
+            visit(successor, (*trail, name))
+
+    visit(source, ())
+    for name in scenario.stations:
+        if name not in visits:
+            raise ScenarioError(f"{place}: stations.{name}: must be reached from the source, got no edge to it; name it in a `to` or `calls`")
+
+
+def _check_hops(scenario: Scenario, hops: list[str], place: str) -> None:
+    for hop in hops:
+        if hops.count(hop) > 1 or hop == INTENDED:
+            raise ScenarioError(f"{place}: stations: hop names must be unique and not {INTENDED!r}, got {hop!r} again; rename one")
+    for kpi, span in scenario.kpis.items():
+        for key, hop in (("from", span.start), ("to", span.end)):
+            if hop not in (INTENDED, *hops):
+                raise ScenarioError(f"{place}: kpis.{kpi}.{key}: must name a hop, got {hop!r}; {_offer(hop, [INTENDED, *hops])}")
+
+
+def _offer(name: str, valid: list[str]) -> str:
+    close = difflib.get_close_matches(name, valid, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"valid names: {', '.join(valid)}"
