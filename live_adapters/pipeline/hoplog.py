@@ -13,7 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 GATEWAY = np.dtype(
-    [("frame", "<i8"), ("partition", "<i2"), ("events", "<i4"), ("received", "<i8"), ("closed", "<i8"), ("acked", "<i8")]
+    [
+        ("frame", "<i8"),
+        ("partition", "<i2"),
+        ("events", "<i4"),
+        ("received", "<i8"),
+        ("closed", "<i8"),
+        ("acked", "<i8"),
+    ]
 )
 INTENDED = np.dtype([("frame", "<i8"), ("intended_ns", "<i8")])
 WORKER = np.dtype(
@@ -30,7 +37,18 @@ WORKER = np.dtype(
 )
 # One row per unit of work of a process: who can tell demand a + b*n from it.
 JOBS = np.dtype([("start", "<i8"), ("end", "<i8"), ("cpu_ns", "<i8"), ("frames", "<i4"), ("events", "<i4")])
-VISIBLE = np.dtype([("frame", "<i8"), ("events", "<i4"), ("at", "<i8")])  # clickhouse, fanout (sent), subscriber (delivered)
+# One row per frame and process that makes it visible; a frame may come in several rows, their `events` add up.
+VISIBLE = np.dtype([("frame", "<i8"), ("events", "<i4"), ("at", "<i8")])
+MESSAGES = np.dtype([("due", "<i8"), ("sent", "<i8"), ("events", "<i4")])  # the load generator's, one row each
+
+# The logs of a run, as (process, kind, dtype): file `<process>.<kind>.bin`.
+GATEWAY_FRAMES = ("gateway", "frames", GATEWAY)
+GATEWAY_INTENDED = ("gateway", "intended", INTENDED)
+GENERATOR_MESSAGES = ("generator", "messages", MESSAGES)
+WORKER_FRAMES = ("worker", "frames", WORKER)
+CLICKHOUSE_VISIBLE = ("clickhouse", "visible", VISIBLE)
+FANOUT_SENT = ("fanout", "sent", VISIBLE)
+SUBSCRIBER_DELIVERED = ("subscriber", "delivered", VISIBLE)
 
 
 class HopLog:

@@ -1,0 +1,61 @@
+"""What every process of a live run is told: written once by `measure`, read by each process at its start."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from sentra_sim.scenario import Scenario, parse_scenario, scenario_data
+
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """A live run: its load, the stack's addresses, the free loopback ports of its servers, its scratch folder.
+
+    `load_s` is warm-up plus window, seconds. Servers listen on `host`.
+    """
+
+    scenario: Scenario
+    seed: int
+    warmup_s: float
+    load_s: float
+    topic: str
+    kafka: str  # bootstrap servers, comma-separated
+    postgres_dsn: str
+    redis_host: str
+    redis_port: int
+    clickhouse_host: str
+    clickhouse_port: int
+    gateway_port: int
+    pricing_port: int
+    fanout_port: int
+    scratch: Path
+    host: str = "127.0.0.1"
+
+    @property
+    def file(self) -> Path:
+        """Where the configuration lies for the processes to read."""
+        return self.scratch / CONFIG_FILE
+
+
+def write_config(config: RunConfig) -> Path:
+    """Writes the configuration into the run's scratch folder and returns the file."""
+    data = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    data |= {"scenario": scenario_data(config.scenario), "scratch": str(config.scratch)}
+    config.file.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    return config.file
+
+
+def read_config(file: str | Path) -> RunConfig:
+    """Reads a configuration back.
+
+    Raises:
+        ScenarioError: the scenario in it breaks a rule of the schema.
+    """
+    data = json.loads(Path(file).read_text(encoding="utf-8"))
+    data |= {"scenario": parse_scenario(data["scenario"], place=str(file)), "scratch": Path(data["scratch"])}
+    return RunConfig(**data)

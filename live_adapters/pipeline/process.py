@@ -1,0 +1,78 @@
+"""The frame that every process of the pipeline runs in: configuration, log, one uvloop, ready file, orderly end on SIGTERM."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import uvloop
+
+from live_adapters.pipeline.config import RunConfig, read_config
+
+
+class Lifecycle:
+    """What a process tells its supervisor, and what it is told: `ready()` once, then `await stopped()`."""
+
+    def __init__(self, name: str, scratch: Path) -> None:
+        self._file = scratch / f"{name}.ready"
+        self._stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+
+    def ready(self, text: str = "") -> None:
+        """Says that the process serves; what was built until now leaves the garbage collector's view."""
+        gc.collect()
+        gc.freeze()
+        write_ready(self._file, text)
+
+    async def stopped(self) -> None:
+        """Returns when the process is asked to drain and to end."""
+        await self._stop.wait()
+
+    @property
+    def stopping(self) -> bool:
+        """Tells whether the process has been asked to end."""
+        return self._stop.is_set()
+
+
+def write_ready(file: Path, text: str = "") -> None:
+    """Writes a ready file whole: who sees it can read it."""
+    part = file.with_suffix(".part")
+    part.write_text(text or str(os.getpid()), encoding="utf-8")
+    part.replace(file)
+
+
+def read_arguments(name: str) -> RunConfig:
+    """Parses `--config FILE` of a pipeline process, sets its log up, and returns the configuration."""
+    parser = argparse.ArgumentParser(prog=f"live_adapters {name}")
+    parser.add_argument("--config", required=True, type=Path, help="config.json in the run's scratch folder")
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    return read_config(parser.parse_args().config)
+
+
+def run_process(name: str, serve: Callable[[RunConfig, Lifecycle], Awaitable[None]]) -> None:
+    """Runs a pipeline process to its end: `serve` starts, calls `ready()`, awaits `stopped()`, drains and returns.
+
+    An exception out of `serve` is logged and ends the process with exit code 1, for the supervisor to see.
+    """
+    config = read_arguments(name)
+
+    async def main() -> None:
+        await serve(config, Lifecycle(name, config.scratch))
+
+    try:
+        uvloop.run(main())
+    except Exception:
+        logging.getLogger(name).exception("ends after a failure")
+        sys.exit(1)
