@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -52,10 +51,10 @@ def write_run(path: str | Path, tables: Tables, manifest: Manifest, *, replace: 
         if path.exists():
             old = part.with_suffix(".old")
             path.rename(old)
-            os.rename(part, path)
+            part.rename(path)
             shutil.rmtree(old)
         else:
-            os.rename(part, path)
+            part.rename(path)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return path
@@ -71,9 +70,13 @@ def refuse_existing(path: str | Path, *, replace: bool = False) -> None:
     if not path.exists():
         return
     if not replace:
-        raise RecordingError(f"{path}: must not exist yet, got a {'folder' if path.is_dir() else 'file'}; choose another name or add --replace")
+        raise RecordingError(
+            f"{path}: must not exist yet, got a {'folder' if path.is_dir() else 'file'}; choose another name or add --replace"
+        )
     if not (path / MANIFEST).is_file():
-        raise RecordingError(f"{path}: --replace overwrites run folders only, got something without {MANIFEST}; choose another name")
+        raise RecordingError(
+            f"{path}: --replace overwrites run folders only, got something without {MANIFEST}; choose another name"
+        )
 
 
 def is_run(path: Path) -> bool:
@@ -90,9 +93,13 @@ def read_manifest(path: str | Path) -> Manifest:
     path = Path(path)
     if not path.is_dir():
         kind = "a file" if path.exists() else "nothing"
-        raise RecordingError(f"{path}: must be a run folder, got {kind}; name a folder written by sentra measure or sentra simulate")
+        raise RecordingError(
+            f"{path}: must be a run folder, got {kind}; name a folder written by sentra measure or sentra simulate"
+        )
     if not (path / MANIFEST).is_file():
-        raise RecordingError(f"{path}: must be a run folder, got one without {MANIFEST}; name a folder written by sentra measure or sentra simulate")
+        raise RecordingError(
+            f"{path}: must be a run folder, got one without {MANIFEST}; name a folder written by sentra measure or sentra simulate"
+        )
     try:
         return Manifest.model_validate_json((path / MANIFEST).read_bytes())
     except ValidationError as error:
@@ -113,7 +120,9 @@ def read_run(path: str | Path) -> Run:
     tables = Tables(**{name: _read_table(path / f"{name}.parquet", schemas[name]) for name in TABLES})
     carried = int(tables.frames["events"].sum())
     if carried != tables.events.height:
-        raise RecordingError(f"{path}: events.parquet must hold {carried} events, got {tables.events.height}; record the run again")
+        raise RecordingError(
+            f"{path}: events.parquet must hold {carried} events, got {tables.events.height}; record the run again"
+        )
     return Run(path=path, manifest=manifest, tables=tables)
 
 
@@ -123,8 +132,12 @@ def _read_table(file: Path, schema: dict[str, object]) -> pl.DataFrame:
     try:
         table = pl.read_parquet(file)
     except (pl.exceptions.PolarsError, OSError):
-        raise RecordingError(f"{file}: must be a whole Parquet file, got {file.stat().st_size} damaged bytes; record the run again") from None
+        raise RecordingError(
+            f"{file}: must be a whole Parquet file, got {file.stat().st_size} damaged bytes; record the run again"
+        ) from None
     if dict(table.schema) != schema:
         wrong = [name for name in {*schema, *table.columns} if table.schema.get(name) != schema.get(name)]
-        raise RecordingError(f"{file}: columns must follow the record contract, got a difference in {', '.join(sorted(wrong))}; record the run again")
+        raise RecordingError(
+            f"{file}: columns must follow the record contract, got a difference in {', '.join(sorted(wrong))}; record the run again"
+        )
     return table

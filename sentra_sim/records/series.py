@@ -41,7 +41,9 @@ def metrics_table(frames: pl.DataFrame, scenario: Scenario, cpu: CpuSeries) -> p
     return pl.concat(parts).cast(METRIC_COLUMNS)  # type: ignore[arg-type]
 
 
-def _per_second(frames: pl.DataFrame, edge: HopEdge, edges: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _per_second(
+    frames: pl.DataFrame, edge: HopEdge, edges: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     seen = frames.select(hop_column(edge.hop), "events").drop_nulls()
     times = seen[hop_column(edge.hop)].to_numpy()
     events = np.histogram(times, bins=edges, weights=seen["events"].to_numpy().astype(np.float64))[0]

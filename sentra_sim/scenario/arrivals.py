@@ -34,12 +34,12 @@ def draw_offered(load: Load, seconds: float, seed: int) -> Offered:
     if load.tick_s == 0.0:
         return Offered(intended, keys, np.arange(len(intended)), intended)
     ticks, message = np.unique(np.ceil(intended / load.tick_s).astype(np.int64), return_inverse=True)
-    return Offered(intended, keys, message.astype(np.int64), ticks * load.tick_s)
+    return Offered(intended, keys, message.astype(np.int64), np.asarray(ticks * load.tick_s, dtype=np.float64))
 
 
 def _intended(load: Load, seconds: float, seed: int) -> NDArray[np.float64]:
     if load.arrivals == "constant":
-        return np.arange(int(np.ceil(seconds * load.rate_eps))) / load.rate_eps
+        return np.asarray(np.arange(int(np.ceil(seconds * load.rate_eps))) / load.rate_eps)
     rng = stream(seed, "load", "arrivals")
     count = int(seconds * load.rate_eps + 10 * np.sqrt(seconds * load.rate_eps) + 100)
     times = np.cumsum(rng.standard_exponential(count)) / load.rate_eps

@@ -27,7 +27,7 @@ def partition_of(keys: NDArray[np.uint32], partitions: int) -> NDArray[np.int16]
     """Returns the partition of each key, shape of `keys`: Fibonacci hashing, so that neighbouring hot keys spread.
 
     >>> partition_of(np.arange(4, dtype=np.uint32), 2).tolist()
-    [0, 1, 0, 1]
+    [0, 1, 1, 1]
     """
     mixed = (keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
     return (mixed % np.uint64(partitions)).astype(np.int16)

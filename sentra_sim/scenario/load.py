@@ -30,7 +30,9 @@ def load_scenario(path: str | Path) -> Scenario:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise ScenarioError(f"{path}: cannot be read, {reason}; name a scenario file such as data/scenarios/sentra.yaml") from None
+        raise ScenarioError(
+            f"{path}: cannot be read, {reason}; name a scenario file such as data/scenarios/sentra.yaml"
+        ) from None
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -82,7 +84,8 @@ def _first_rule(error: ValidationError, data: Mapping[str, Any]) -> str:
     rule = found["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     remedy = "mend the value"
     if found["type"] == "union_tag_invalid":
-        return f"{where}.kind: must be one of {', '.join(KINDS)}, got {_kind_at(data, trail)!r}{_nearest(str(_kind_at(data, trail)), list(KINDS))}"
+        kind = str(_kind_at(data, trail))
+        return f"{where}.kind: must be one of {', '.join(KINDS)}, got {kind!r}{_nearest(kind, list(KINDS))}"
     if found["type"] == "union_tag_not_found":
         return f"{where}.kind: missing; write one of {', '.join(KINDS)}"
     if found["type"].startswith("greater_than"):

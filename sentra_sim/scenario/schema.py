@@ -204,9 +204,7 @@ class Broadcast(Station):
     hops: tuple[Hop, Hop] = ("sent", "delivered")
 
 
-AnyStation = Annotated[
-    Source | Batcher | Log | ConsumerGroup | Pool | Store | Broadcast, Field(discriminator="kind")
-]
+AnyStation = Annotated[Source | Batcher | Log | ConsumerGroup | Pool | Store | Broadcast, Field(discriminator="kind")]
 
 
 class Span(Model):

@@ -121,10 +121,14 @@ def _check_station(scenario: Scenario, name: str, station: AnyStation, place: st
     key, allowed = _next_kinds(station)
     for successor in successors(station):
         if successor not in scenario.stations:
-            raise ScenarioError(f"{where}.{key}: must name a station, got {successor!r}; {_offer(successor, list(scenario.stations))}")
+            raise ScenarioError(
+                f"{where}.{key}: must name a station, got {successor!r}; {_offer(successor, list(scenario.stations))}"
+            )
         if not isinstance(scenario.stations[successor], allowed):
             kinds = " or ".join(kind.__name__.lower() for kind in allowed)
-            raise ScenarioError(f"{where}.{key}: must lead to a {kinds}, got {successor!r}, a {scenario.stations[successor].kind}; mend the edge")
+            raise ScenarioError(
+                f"{where}.{key}: must lead to a {kinds}, got {successor!r}, a {scenario.stations[successor].kind}; mend the edge"
+            )
     if isinstance(station, Log):
         _check_log(station, where)
 
@@ -159,27 +163,37 @@ def _check_reach(scenario: Scenario, place: str) -> None:
 
     def visit(name: str, trail: tuple[str, ...]) -> None:
         if name in trail:
-            raise ScenarioError(f"{place}: stations.{name}: must not be reached from itself, got {' -> '.join((*trail, name))}; cut one edge")
+            raise ScenarioError(
+                f"{place}: stations.{name}: must not be reached from itself, got {' -> '.join((*trail, name))}; cut one edge"
+            )
         visits[name] = visits.get(name, 0) + 1
         if visits[name] > 1:
-            raise ScenarioError(f"{place}: stations.{name}: must be reached by one way, got a second from {trail[-1]!r}; remove one edge")
+            raise ScenarioError(
+                f"{place}: stations.{name}: must be reached by one way, got a second from {trail[-1]!r}; remove one edge"
+            )
         for successor in successors(scenario.stations[name]):
             visit(successor, (*trail, name))
 
     visit(source, ())
     for name in scenario.stations:
         if name not in visits:
-            raise ScenarioError(f"{place}: stations.{name}: must be reached from the source, got no edge to it; name it in a `to` or `calls`")
+            raise ScenarioError(
+                f"{place}: stations.{name}: must be reached from the source, got no edge to it; name it in a `to` or `calls`"
+            )
 
 
 def _check_hops(scenario: Scenario, hops: list[str], place: str) -> None:
     for hop in hops:
         if hops.count(hop) > 1 or hop == INTENDED:
-            raise ScenarioError(f"{place}: stations: hop names must be unique and not {INTENDED!r}, got {hop!r} again; rename one")
+            raise ScenarioError(
+                f"{place}: stations: hop names must be unique and not {INTENDED!r}, got {hop!r} again; rename one"
+            )
     for kpi, span in scenario.kpis.items():
         for key, hop in (("from", span.start), ("to", span.end)):
             if hop not in (INTENDED, *hops):
-                raise ScenarioError(f"{place}: kpis.{kpi}.{key}: must name a hop, got {hop!r}; {_offer(hop, [INTENDED, *hops])}")
+                raise ScenarioError(
+                    f"{place}: kpis.{kpi}.{key}: must name a hop, got {hop!r}; {_offer(hop, [INTENDED, *hops])}"
+                )
 
 
 def _offer(name: str, valid: list[str]) -> str:

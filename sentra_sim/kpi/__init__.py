@@ -1,0 +1,20 @@
+"""KPIs, computed once for both sources of a run."""
+
+from sentra_sim.kpi.compute import QUANTILES, Kpi, breaches, cpu_cores, final_hop, kpis, window_metric
+from sentra_sim.kpi.hops import breakdown_of, hop_breakdown
+from sentra_sim.kpi.timeline import Timeline, timeline, window_of
+
+__all__ = [
+    "QUANTILES",
+    "Kpi",
+    "Timeline",
+    "breaches",
+    "breakdown_of",
+    "cpu_cores",
+    "final_hop",
+    "hop_breakdown",
+    "kpis",
+    "timeline",
+    "window_metric",
+    "window_of",
+]

@@ -1,0 +1,156 @@
+"""KPIs of a run against its SLO; one implementation for simulated and measured runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from sentra_sim.kpi.timeline import Timeline, timeline
+from sentra_sim.records import Run
+from sentra_sim.scenario import Scenario, hop_edges
+from sentra_sim.stats import SECTIONS, Interval, mean_interval, quantile_interval
+
+QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+LAG = "kafka_consumergroup_lag_events"
+
+
+@dataclass(frozen=True)
+class Kpi:
+    """One KPI of a run. `value` is None where the run holds no data for it; low and high bound a 95 % interval or are None.
+
+    `unit` is one of s, events/s, events, fraction, cores, µs/event. `verdict` is ok, breach, nodata, or `-` without a bound.
+    """
+
+    name: str
+    unit: str
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    bound: str = ""
+    verdict: str = "-"
+
+
+def kpis(run: Run) -> tuple[Kpi, ...]:
+    """Computes every KPI of a run, those of its scenario's spans first, each against the scenario's SLO."""
+    scenario = run.manifest.load_scenario()
+    line = timeline(run)
+    found = [
+        *_latencies(line, scenario),
+        *_flow(run, line, scenario),
+        *_lag(run),
+        *_cpu(run),
+    ]
+    return tuple(_judge(kpi, scenario, run) for kpi in found)
+
+
+def breaches(found: tuple[Kpi, ...]) -> tuple[Kpi, ...]:
+    """Returns the KPIs that miss their bound; one without data cannot hold its bound, so it counts as a miss."""
+    return tuple(kpi for kpi in found if kpi.verdict in ("breach", "nodata"))
+
+
+def window_metric(run: Run, name: str) -> pl.DataFrame:
+    """Returns the rows of one metric whose second lies in the window: time_s, labels, value."""
+    start, end = run.manifest.warmup_s, run.manifest.warmup_s + run.manifest.seconds
+    inside = (pl.col("name") == name) & (pl.col("time_s") > start) & (pl.col("time_s") <= end)
+    return run.tables.metrics.filter(inside).select("time_s", "labels", "value")
+
+
+def final_hop(scenario: Scenario) -> str:
+    """Returns the hop that counts as delivered: where the span `e2e` ends, else the last hop of the pipeline."""
+    return scenario.kpis["e2e"].end if "e2e" in scenario.kpis else hop_edges(scenario)[-1].hop
+
+
+def _latencies(line: Timeline, scenario: Scenario) -> list[Kpi]:
+    found: list[Kpi] = []
+    for name, span in scenario.kpis.items():
+        values = line.span(span.start, span.end)
+        # An event that never arrived waits for ever: it belongs into the tail, not out of the sample.
+        values = np.where(np.isnan(values), np.inf, values)
+        found += [_quantile(f"{name}_{label}_s", values, q) for label, q in QUANTILES.items()]
+    return found
+
+
+def _quantile(name: str, values: NDArray[np.float64], q: float) -> Kpi:
+    if not len(values):
+        return Kpi(name, "s", None)
+    if len(values) < 2 * SECTIONS or not np.isfinite(values).all():
+        value = float(np.quantile(values, q, method="higher"))
+        return Kpi(name, "s", value if np.isfinite(value) else None)
+    return _with(name, "s", quantile_interval(values, q))
+
+
+def _flow(run: Run, line: Timeline, scenario: Scenario) -> list[Kpi]:
+    end = final_hop(scenario)
+    delivered = ~np.isnan(line.at(end))
+    offered = max(run.manifest.offered_events, 1)
+    bad = (run.tables.frames["outcome"] != "ok").to_numpy()
+    per_second = _delivered_per_second(run, end)
+    whole = len(per_second) >= 2 * SECTIONS
+    rate = mean_interval(per_second) if whole else Interval(float(per_second.mean()), float("nan"), float("nan"))
+    return [
+        _with("throughput_eps", "events/s", rate),
+        Kpi("delivered_ratio", "fraction", float(delivered.sum() / offered)),
+        Kpi("error_rate", "fraction", float(bad[line.frame].mean()) if len(line.frame) else None),
+    ]
+
+
+def _delivered_per_second(run: Run, hop: str) -> NDArray[np.float64]:
+    rows = window_metric(run, "sentra_hop_events").filter(pl.col("labels") == f'hop="{hop}"')
+    return rows["value"].to_numpy() if rows.height else np.zeros(1)
+
+
+def _lag(run: Run) -> list[Kpi]:
+    values = window_metric(run, LAG)["value"].to_numpy()
+    if not len(values):
+        return [Kpi("lag_p95_events", "events", None), Kpi("lag_max_events", "events", None)]
+    return [
+        Kpi("lag_p95_events", "events", float(np.quantile(values, 0.95))),
+        Kpi("lag_max_events", "events", float(values.max())),
+    ]
+
+
+def _cpu(run: Run) -> list[Kpi]:
+    cores = cpu_cores(run)
+    if not cores:
+        return [Kpi("cpu_cores", "cores", None), Kpi("cpu_us_per_event", "µs/event", None)]
+    total = sum(cores.values())
+    per_event = 1e6 * total * run.manifest.seconds / max(run.manifest.offered_events, 1)
+    return [Kpi("cpu_cores", "cores", total), Kpi("cpu_us_per_event", "µs/event", per_event)]
+
+
+def cpu_cores(run: Run) -> dict[str, float]:
+    """Returns the mean number of cores that each process kept busy in the window; empty where CPU was not recorded."""
+    rows = window_metric(run, "process_cpu_seconds").group_by("labels", maintain_order=True).agg(pl.col("value").sum())
+    seconds = run.manifest.seconds
+    return {labels.split('"')[1]: value / seconds for labels, value in rows.iter_rows()}
+
+
+def _judge(kpi: Kpi, scenario: Scenario, run: Run) -> Kpi:
+    bound = scenario.slo.get(kpi.name)
+    if bound is None:
+        return kpi
+    text = " and ".join(
+        [
+            *([f"<= {bound.max:g}"] if bound.max is not None else []),
+            *([f">= {bound.min:g}"] if bound.min is not None else []),
+        ]
+    )
+    if kpi.name == "throughput_eps" and bound.min is not None and run.manifest.rate_eps < bound.min:
+        # A run that offers less than the promised capacity cannot show that it is there.
+        return Kpi(kpi.name, kpi.unit, kpi.value, kpi.low, kpi.high, text, "not offered")
+    verdict = "nodata"
+    if kpi.value is not None:
+        # An open loop delivers what it is offered, give or take what is in flight at the window's edges.
+        least = None if bound.min is None else bound.min * (0.995 if kpi.name == "throughput_eps" else 1.0)
+        high = bound.max is not None and kpi.value > bound.max
+        low = least is not None and kpi.value < least
+        verdict = "breach" if high or low else "ok"
+    return Kpi(kpi.name, kpi.unit, kpi.value, kpi.low, kpi.high, text, verdict)
+
+
+def _with(name: str, unit: str, interval: Interval) -> Kpi:
+    known = np.isfinite(interval.low)
+    return Kpi(name, unit, interval.value, interval.low if known else None, interval.high if known else None)
