@@ -1,51 +1,49 @@
-"""What every process of one run reads: `<scratch>/config.json`, written once by whoever starts the run."""
+"""What every process of a live run is told: written once by `measure`, read by each process at its start."""
 
 from __future__ import annotations
 
-import os
+import dataclasses
+import json
+from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveFloat,
-    PositiveInt,
-    ValidationError,
-)
-
 from sentra_sim.errors import InputError
-from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only
+from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only, parse_scenario, scenario_data
 
-CONFIG_NAME = "config.json"
+CONFIG_FILE = "config.json"
 
 
-class PipelineConfig(BaseModel):
-    """One run's scenario, addresses and times; loopback addresses throughout.
+@dataclass(frozen=True)
+class RunConfig:
+    """A live run: its load, the stack's addresses, the free loopback ports of its servers, its scratch folder.
 
-    `scratch` holds the hop logs, the ready files and this configuration. `redis_address` is a path of a Unix socket or
-    `host:port`. `fanout_port` serves WebSocket subscribers, `fanout_ingest_port` the worker.
+    `load_s` is warm-up plus window, seconds. Servers listen on `host`: `fanout_port` serves WebSocket subscribers,
+    `fanout_ingest_port` the worker. The subscriber process opens `subscribers` connections, which share the tenants.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     scenario: Scenario
-    scratch: Path
-    kafka_bootstrap: str
+    seed: int
+    warmup_s: float
+    load_s: float
     topic: str
+    kafka: str  # bootstrap servers, comma-separated
     postgres_dsn: str
-    redis_address: str
-    clickhouse_host: str = "127.0.0.1"
-    clickhouse_port: PositiveInt
-    gateway_port: PositiveInt
-    pricing_port: PositiveInt
-    fanout_port: PositiveInt
-    fanout_ingest_port: PositiveInt
-    subscribers: PositiveInt = 4  # WebSocket connections of the subscriber process; they share the tenants
-    seed: NonNegativeInt = 1
-    warmup_s: NonNegativeFloat = 0.0
-    seconds: PositiveFloat = 60.0
+    redis_host: str
+    redis_port: int
+    clickhouse_host: str
+    clickhouse_port: int
+    gateway_port: int
+    pricing_port: int
+    fanout_port: int
+    fanout_ingest_port: int
+    scratch: Path
+    host: str = "127.0.0.1"
+    subscribers: int = 4
+
+    @property
+    def file(self) -> Path:
+        """Where the configuration lies for the processes to read."""
+        return self.scratch / CONFIG_FILE
 
     @property
     def partitions(self) -> int:
@@ -54,36 +52,31 @@ class PipelineConfig(BaseModel):
 
     @property
     def group(self) -> str:
-        """Kafka's consumer group, named by the scenario's station."""
+        """Kafka's consumer group, after the scenario's station."""
         return f"{self.topic}-{only(self.scenario, ConsumerGroup)[0]}"
 
 
-def write_config(config: PipelineConfig) -> Path:
-    """Writes `<scratch>/config.json` whole or not at all; returns its path."""
-    config.scratch.mkdir(parents=True, exist_ok=True)
-    file = config.scratch / CONFIG_NAME
-    part = file.with_suffix(".part")
-    part.write_text(config.model_dump_json(by_alias=True, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, file)
-    return file
+def write_config(config: RunConfig) -> Path:
+    """Writes the configuration into the run's scratch folder and returns the file."""
+    data = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    data |= {"scenario": scenario_data(config.scenario), "scratch": str(config.scratch)}
+    config.file.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    return config.file
 
 
-def load_config(path: str | Path) -> PipelineConfig:
+def read_config(file: str | Path) -> RunConfig:
     """Reads a configuration back.
 
     Raises:
-        InputError: the file is missing or not a pipeline configuration.
+        ScenarioError: the scenario in it breaks a rule of the schema.
+        InputError: the file cannot be read or lacks a setting.
     """
-    path = Path(path)
     try:
-        return PipelineConfig.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read, {error.strerror}; give --config a file written by write_config"
-        ) from None
-    except ValidationError as error:
-        found = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in found["loc"]) or "file"
-        raise InputError(
-            f"{path}: {where}: {found['msg']}, got {found.get('input')!r:.80}; start the run again"
-        ) from None
+        data = json.loads(Path(file).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{file}: must be a run's configuration, got {error}; name one from write_config") from None
+    try:
+        data |= {"scenario": parse_scenario(data["scenario"], place=str(file)), "scratch": Path(data["scratch"])}
+        return RunConfig(**data)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{file}: must hold every setting of RunConfig, got {error}; start the run again") from None

@@ -1,4 +1,4 @@
-"""The life of one process of the pipeline: options, logging, ready file, orderly end."""
+"""The frame that every process of the pipeline runs in: configuration, log, one uvloop, ready file, orderly end on SIGTERM."""
 
 from __future__ import annotations
 
@@ -14,73 +14,83 @@ from pathlib import Path
 
 import uvloop
 
-from live_adapters.pipeline.config import PipelineConfig, load_config
+from live_adapters.pipeline.config import RunConfig, read_config
 from sentra_sim.errors import SentraError
 
 PARENT_CHECK_S = 1.0
 
 
-class Life:
-    """What a process's main coroutine is given: its name, the wish to stop, and the way to say that it is ready."""
+class Lifecycle:
+    """What a process tells its supervisor, and what it is told: `ready()` once, then `await stopped()`."""
 
     def __init__(self, name: str, scratch: Path) -> None:
-        self.name = name
-        self.stopping = asyncio.Event()
         self._file = scratch / f"{name}.ready"
-        self._file.unlink(missing_ok=True)
+        self._stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        self._orphan = loop.create_task(self._stop_with_parent(os.getppid()))
 
-    def ready(self) -> None:
-        """Writes `<scratch>/<name>.ready` (the process id) and takes all objects made so far out of the collector's rounds."""
+    def ready(self, text: str = "") -> None:
+        """Says that the process serves; what was built until now leaves the garbage collector's view."""
         gc.collect()
         gc.freeze()
-        part = self._file.with_suffix(".ready-part")
-        part.write_text(f"{os.getpid()}\n", encoding="utf-8")
-        os.replace(part, self._file)
+        write_ready(self._file, text)
+
+    async def stopped(self) -> None:
+        """Returns when the process is asked to drain and to end."""
+        await self._stop.wait()
+
+    @property
+    def stopping(self) -> bool:
+        """Tells whether the process has been asked to end."""
+        return self._stop.is_set()
+
+    async def _stop_with_parent(self, parent: int) -> None:
+        while os.getppid() == parent:
+            await asyncio.sleep(PARENT_CHECK_S)
+        logging.getLogger(__name__).warning("the parent process is gone: stops")
+        self._stop.set()
 
 
-Main = Callable[[PipelineConfig, Life], Awaitable[None]]
+def write_ready(file: Path, text: str = "") -> None:
+    """Writes a ready file whole: who sees it can read it."""
+    part = file.with_suffix(".part")
+    part.write_text(text or str(os.getpid()), encoding="utf-8")
+    part.replace(file)
 
 
-def run_process(name: str, main: Main) -> None:
-    """Runs `main(config, life)` to its end and exits: 0 when it returns, a SentraError's own code, 1 for anything else.
-
-    SIGTERM and SIGINT, or the death of the parent process, set `life.stopping`; `main` then drains and returns.
-    Options: `--config FILE`, and `--name NAME` for a second process of the same kind.
-    """
-    parser = argparse.ArgumentParser(prog=f"python -m live_adapters.pipeline.{name}")
-    parser.add_argument("--config", required=True, type=Path)
-    parser.add_argument("--name", default=name)
-    options = parser.parse_args()
+def read_arguments(name: str) -> RunConfig:
+    """Parses `--config FILE` of a pipeline process, sets its log up, and returns the configuration."""
+    parser = argparse.ArgumentParser(prog=f"live_adapters {name}")
+    parser.add_argument("--config", required=True, type=Path, help="config.json in the run's scratch folder")
     logging.basicConfig(
-        level=logging.INFO, format=f"%(asctime)s {options.name} %(levelname)s %(message)s", stream=sys.stderr
+        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
     )
-    for noisy in ("aiokafka", "picows"):
-        logging.getLogger(noisy).setLevel(logging.ERROR)
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    return read_config(parser.parse_args().config)
+
+
+def run_process(name: str, serve: Callable[[RunConfig, Lifecycle], Awaitable[None]]) -> None:
+    """Runs a pipeline process to its end: `serve` starts, calls `ready()`, awaits `stopped()`, drains and returns.
+
+    A SentraError out of `serve` is one line in the log and the error's own exit code; any other exception is logged in
+    full and ends the process with exit code 1, for the supervisor to see. The parent's death counts as SIGTERM.
+    """
     try:
-        config = load_config(options.config)
-        uvloop.run(_live(options.name, config, main))
+        config = read_arguments(name)
     except SentraError as error:
-        logging.error("%s", error)
+        logging.getLogger(name).error("%s", error)
+        sys.exit(error.exit_code)
+
+    async def main() -> None:
+        await serve(config, Lifecycle(name, config.scratch))
+
+    try:
+        uvloop.run(main())
+    except SentraError as error:
+        logging.getLogger(name).error("%s", error)
         sys.exit(error.exit_code)
     except Exception:
-        logging.exception("died")
+        logging.getLogger(name).exception("ends after a failure")
         sys.exit(1)
-
-
-async def _live(name: str, config: PipelineConfig, main: Main) -> None:
-    life = Life(name, config.scratch)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, life.stopping.set)
-    orphan = asyncio.create_task(_stop_with_parent(life, os.getppid()))
-    try:
-        await main(config, life)
-    finally:
-        orphan.cancel()
-
-
-async def _stop_with_parent(life: Life, parent: int) -> None:
-    while os.getppid() == parent:
-        await asyncio.sleep(PARENT_CHECK_S)
-    logging.warning("the parent process is gone: stopping")
-    life.stopping.set()
