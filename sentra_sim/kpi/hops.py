@@ -16,7 +16,8 @@ from sentra_sim.scenario import Scenario, hop_edges
 def hop_breakdown(run: Run) -> pl.DataFrame:
     """Returns one row per hop: hop, after, station, mean_s, p50_s, p95_s, p99_s of the time since the hop before.
 
-    Every event of the window counts once. A hop without data has nulls.
+    Every frame counts as often as it has events in the window; the hop after `intended` is that of the frame's first event, since a
+    frame is received when its first event is. A hop without data has nulls.
     """
     return breakdown_of(timeline(run), run.manifest.load_scenario())
 
@@ -25,7 +26,7 @@ def breakdown_of(line: Timeline, scenario: Scenario) -> pl.DataFrame:
     """Returns the breakdown of a window already cut; columns as in `hop_breakdown`."""
     rows = []
     for edge in hop_edges(scenario):
-        values = line.span(edge.after, edge.hop)
+        values = line.hop_span(edge)
         values = values[~np.isnan(values)]
         known = len(values) > 0
         quantiles = np.quantile(values, list(QUANTILES.values())) if known else [None] * len(QUANTILES)

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sentra_sim.records import Run, hop_column
-from sentra_sim.scenario import INTENDED
+from sentra_sim.scenario import INTENDED, HopEdge
 from sentra_sim.units import NS_PER_S
 
 Floats = NDArray[np.float64]
@@ -31,6 +31,14 @@ class Timeline:
     def span(self, start: str, end: str) -> Floats:
         """Returns seconds from hop to hop of every event, shape (events,); NaN where either is missing."""
         return self.at(end) - self.at(start)
+
+    def hop_span(self, edge: HopEdge) -> Floats:
+        """Returns seconds of one hop, an entry per event, shape (events,); of the frame's first event after `intended`."""
+        if edge.after != INTENDED:
+            return self.span(edge.after, edge.hop)
+        first = np.full(len(self.hops[edge.hop]), np.inf)
+        np.minimum.at(first, self.frame, self.intended_s)
+        return np.asarray((self.hops[edge.hop] - first)[self.frame])
 
     def at(self, hop: str) -> Floats:
         """Returns when every event passed a hop, seconds since the epoch, shape (events,)."""

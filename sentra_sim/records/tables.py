@@ -22,7 +22,9 @@ FRAME_COLUMNS: dict[str, Any] = {
 }
 EVENT_COLUMNS: dict[str, Any] = {
     "frame": pl.Int64,
-    "intended_offset_ns": pl.Int64,  # intended send time minus the frame's first hop; negative, unless the clock lies
+    # Intended send time minus the frame's first hop. The first event of a frame is due before it is received, the others
+    # may follow while the frame is open.
+    "intended_offset_ns": pl.Int64,
 }
 METRIC_COLUMNS: dict[str, Any] = {
     "time_s": pl.Float64,  # end of the second that the value is of, since the run's epoch

@@ -1,0 +1,81 @@
+"""Pure delays from timestamps: what a hop takes beyond the CPU work and the waiting that the simulation already explains.
+
+Each hop that has a delay in the scenario gets its distribution by iteration: simulate the training loads, compare the hop's quantiles
+with the measured ones, move the delay's quantiles by a part of the difference. The delay does not depend on the load; whatever grows
+with the load has to come from contention, and where it does not, the hop's error shows it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Store, only
+from sentra_sim.scenario.schema import AnyStation, Delay, Noise
+from sentra_sim.twin.observe import PROBABILITIES, Observation
+
+Floats = NDArray[np.float64]
+Predict = Callable[[Scenario, Observation], tuple[dict[str, Floats], Floats]]
+
+POINTS = np.linspace(0.0, 1.0, 101)
+STEP = 0.7
+ROUNDS = 8
+
+
+def delay_fields(scenario: Scenario) -> dict[str, tuple[str, str]]:
+    """Returns hop → (station, field) for every hop whose time a delay of the scenario is part of."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, station in scenario.stations.items():
+        if isinstance(station, Batcher):
+            found[station.hops[0]] = (name, "network")
+        elif isinstance(station, Log):
+            found[station.hop] = (name, "replication")
+            found[only(scenario, ConsumerGroup)[1].hop] = (name, "fetch")
+        elif isinstance(station, Broadcast):
+            found[station.hops[1]] = (name, "network")
+        elif isinstance(station, Pool) or (isinstance(station, Store) and not station.flush_s):
+            found[station.hop] = (name, "delay")
+    return found
+
+
+def fit_delays(scenario: Scenario, observations: Sequence[Observation], predict: Predict) -> Scenario:
+    """Returns the scenario with delays under which the simulated hops follow the measured ones on all observations jointly."""
+    fields = delay_fields(scenario)
+    quantiles = {hop: np.zeros(len(POINTS)) for hop in fields}
+    for _ in range(ROUNDS):
+        scenario = _with_delays(scenario, fields, quantiles)
+        residuals: dict[str, list[Floats]] = {hop: [] for hop in fields}
+        for seen in observations:
+            hops, _ = predict(scenario, seen)
+            for hop in fields:
+                residuals[hop].append(seen.hops[hop] - hops[hop])
+        for hop, found in residuals.items():
+            quantiles[hop] = _moved(quantiles[hop], np.mean(found, axis=0))
+    return _with_delays(scenario, fields, quantiles)
+
+
+def _moved(quantiles: Floats, residual: Floats) -> Floats:
+    """Moves a delay's quantile function by a part of the residual; it stays a quantile function of a delay."""
+    if np.isnan(residual).any():
+        return quantiles
+    step = np.interp(POINTS, PROBABILITIES, residual)
+    return np.maximum.accumulate(np.maximum(quantiles + STEP * step, 0.0))
+
+
+def _with_delays(scenario: Scenario, fields: dict[str, tuple[str, str]], quantiles: dict[str, Floats]) -> Scenario:
+    stations: dict[str, AnyStation] = dict(scenario.stations)
+    for hop, (name, field) in fields.items():
+        stations[name] = stations[name].model_copy(update={field: _delay(quantiles[hop])})
+    return scenario.model_copy(update={"stations": stations})
+
+
+def _delay(quantiles: Floats) -> Delay:
+    # The mean of the piecewise linear quantile function, so that the noise has mean one.
+    mean = float(np.trapezoid(quantiles, POINTS))
+    if mean <= 0.0:
+        return Delay()
+    return Delay(
+        mean_s=mean, noise=Noise(dist="quantiles", quantiles=tuple(float(f"{q / mean:.5g}") for q in quantiles))
+    )
