@@ -62,14 +62,10 @@ class FrameSender:
             KafkaError: a frame could not be sent.
         """
         while self.unacked_events >= events:
-            self._fewer.clear()
-            await asyncio.wait(
-                [self.failure, waiting := asyncio.ensure_future(self._fewer.wait())],
-                return_when=asyncio.FIRST_COMPLETED,
-            )
-            waiting.cancel()
             if self.failure.done():
                 self.failure.result()
+            self._fewer.clear()
+            await self._fewer.wait()
 
     async def close(self) -> None:
         """Ends the tasks; frames that are still queued are not sent."""

@@ -1,0 +1,187 @@
+"""Starts the processes of a run, watches them, ends them: one that dies unasked ends the run with its last words."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+from sentra_sim.errors import PlantError
+
+READY_S = 30.0
+STOP_S = 15.0
+POLL_S = 0.02
+LAST_LINES = 5
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Child:
+    """A started process and how often it may be started again."""
+
+    process: subprocess.Popen[bytes]
+    command: list[str]
+    restarts_left: int
+    restarts: int = 0
+    finished: bool = False  # ended by itself with exit code 0, as `wait_end` expects it
+
+
+class Supervisor:
+    """The processes of one run. Use as a context manager: leaving it, in whatever way, leaves no process.
+
+    Every child is a session of its own, so that Ctrl-C in a terminal reaches the parent only, which stops the children in
+    order. Output goes to `<scratch>/<name>.log`; a child is ready when `<scratch>/<name>.ready` exists.
+    """
+
+    def __init__(self, scratch: Path, config_file: Path) -> None:
+        self._scratch = scratch
+        self._config_file = config_file
+        self._children: dict[str, _Child] = {}
+
+    def __enter__(self) -> Supervisor:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_all(timeout_s=STOP_S if error is None else 1.0)
+
+    def start(self, name: str, module: str, *, restarts: int = 0, ready_s: float = READY_S) -> None:
+        """Starts `python -m module --config FILE` and waits until it is ready.
+
+        Args:
+            name: the process's name in logs and messages.
+            module: its Python module.
+            restarts: how often it is started again after an end that nobody asked for.
+            ready_s: how long it may take to be ready.
+
+        Raises:
+            PlantError: it, or a process started before, died; or it is not ready in time.
+        """
+        command = [sys.executable, "-m", module, "--config", str(self._config_file)]
+        self._children[name] = _Child(self._spawn(name, command), command, restarts)
+        ready = self._scratch / f"{name}.ready"
+        self._wait(ready.exists, ready_s, f"{name}: must be ready within {ready_s:.0f} s, got nothing", name)
+
+    def wait_end(self, name: str, timeout_s: float) -> None:
+        """Waits until a process has ended by itself with exit code 0.
+
+        Raises:
+            PlantError: it failed, another one died, or it takes longer than `timeout_s`.
+        """
+        child = self._children[name]
+        child.finished = True
+        self._wait(
+            lambda: child.process.poll() == 0, timeout_s, f"{name}: must end within {timeout_s:.0f} s, got no end", name
+        )
+
+    def expect_end(self, name: str) -> None:
+        """Lets a process end by itself with exit code 0 without ending the run."""
+        self._children[name].finished = True
+
+    def ended(self, name: str) -> bool:
+        """Tells whether a process has ended."""
+        return self._children[name].process.poll() is not None
+
+    def check(self) -> None:
+        """Looks at every process; starts again what may be.
+
+        Raises:
+            PlantError: one died that may not be started again; the message holds its exit code and last log lines.
+        """
+        for name, child in self._children.items():
+            code = child.process.poll()
+            if code is None or (code == 0 and child.finished):
+                continue
+            if child.restarts_left == 0:
+                raise PlantError(
+                    f"{name}: must run to the end of the run, got {_ending(code)}; {self._last_lines(name)}"
+                )
+            child.restarts_left -= 1
+            child.restarts += 1
+            log.warning("%s ended with %s, started again", name, _ending(code))
+            (self._scratch / f"{name}.ready").unlink(missing_ok=True)
+            child.process = self._spawn(name, child.command)
+
+    def pids(self) -> dict[str, int]:
+        """Returns the process id of every child that was started."""
+        return {name: child.process.pid for name, child in self._children.items()}
+
+    def restarts(self, name: str) -> int:
+        """Returns how often a process was started again."""
+        return self._children[name].restarts
+
+    def stop(self, name: str, timeout_s: float = STOP_S) -> None:
+        """Asks a process to drain and to end, and waits for it.
+
+        Raises:
+            PlantError: it did not end within `timeout_s` (it is killed then), or ended with a failure.
+        """
+        process = self._children.pop(name).process
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            _kill(process)
+            raise PlantError(
+                f"{name}: must drain within {timeout_s:.0f} s, got no end; {self._last_lines(name)}"
+            ) from None
+        if code:
+            raise PlantError(f"{name}: must end in order, got {_ending(code)}; {self._last_lines(name)}")
+
+    def stop_all(self, timeout_s: float = STOP_S) -> None:
+        """Ends every process that is left, first asked to, then killed; never raises for how they end."""
+        processes = [child.process for child in self._children.values()]
+        self._children.clear()
+        for process in processes:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+        deadline = time.monotonic() + timeout_s
+        for process in processes:
+            try:
+                process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                _kill(process)
+
+    def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+        with (self._scratch / f"{name}.log").open("ab") as output:
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+            )
+
+    def _wait(self, done: Callable[[], bool], timeout_s: float, late: str, name: str) -> None:
+        deadline = time.monotonic() + timeout_s
+        while not done():
+            self.check()
+            if time.monotonic() > deadline:
+                raise PlantError(f"{late}; {self._last_lines(name)}")
+            time.sleep(POLL_S)
+
+    def _last_lines(self, name: str) -> str:
+        file = self._scratch / f"{name}.log"
+        lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
+        words = [line.strip() for line in lines if line.strip()][-LAST_LINES:]
+        return f"its last log lines: {' | '.join(words)}" if words else "it logged nothing"
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kills a process with what it started; it leads its own session, so its group is its id."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+    finally:
+        process.wait()
+
+
+def _ending(code: int) -> str:
+    return f"signal {signal.Signals(-code).name}" if code < 0 else f"exit code {code}"

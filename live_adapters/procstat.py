@@ -1,0 +1,172 @@
+"""CPU time by process, from /proc: sampled about once a second, spread over the whole seconds of a run afterwards."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentra_sim.records import CpuSeries
+from sentra_sim.units import NS_PER_S
+
+PROC = Path("/proc")
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+SAMPLE_S = 1.0
+
+Ids = Mapping[str, Sequence[int]]  # process ids by name; each stands for itself and its descendants
+
+
+@dataclass(frozen=True)
+class HostSeries:
+    """What the host did in each whole second since the epoch, each of shape (seconds,).
+
+    `steal_s`, `busy_s`: CPU seconds of all cores together. `runnable`: threads running or waiting for a core at the sample.
+    """
+
+    steal_s: NDArray[np.float64]
+    busy_s: NDArray[np.float64]
+    runnable: NDArray[np.float64]
+
+
+def cpu_seconds(pid: int) -> float:
+    """Returns user and system time of a process, in steps of a clock tick: its threads, and the children it has waited for.
+
+    Raises:
+        OSError: there is no such process.
+    """
+    return sum(int(field) for field in _stat_fields(pid)[11:15]) / TICKS_PER_S
+
+
+def run_delay_seconds(pid: int) -> float:
+    """Returns how long the living threads of a process have waited for a core, in total; 0 where the kernel does not say."""
+    total_ns = 0
+    for file in (PROC / str(pid) / "task").glob("*/schedstat"):
+        try:
+            total_ns += int(file.read_bytes().split()[1])
+        except (OSError, IndexError, ValueError):
+            continue  # the thread has ended meanwhile
+    return total_ns / NS_PER_S
+
+
+def descendants(pid: int) -> list[int]:
+    """Returns a process and everything it started that still runs."""
+    found = [pid]
+    for parent in found:
+        for file in (PROC / str(parent) / "task").glob("*/children"):
+            try:
+                found += [int(child) for child in file.read_bytes().split()]
+            except OSError:
+                continue
+    return found
+
+
+def host_times() -> tuple[float, float, int]:
+    """Returns steal and busy seconds of all cores since boot, and the number of runnable threads."""
+    lines = (PROC / "stat").read_text(encoding="ascii").splitlines()
+    user, nice, system, _idle, _wait, irq, soft, steal = (int(word) for word in lines[0].split()[1:9])
+    runnable = next((int(line.split()[1]) for line in lines if line.startswith("procs_running ")), 0)
+    return steal / TICKS_PER_S, (user + nice + system + irq + soft) / TICKS_PER_S, runnable
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """Returns the fields of /proc/PID/stat from the state on; the name before it may hold spaces and brackets."""
+    return (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+
+
+class _Account:
+    """CPU and run delay of one name: what its process trees were last seen with, those that have ended included."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[int, str], tuple[float, float]] = {}
+
+    def update(self, roots: Sequence[int]) -> tuple[float, float]:
+        for root in roots:
+            try:
+                birth = _stat_fields(root)[19]  # a process id may be used again
+            except OSError:
+                continue
+            self._seen[root, birth] = _tree(root)
+        return sum(cpu for cpu, _ in self._seen.values()), sum(delay for _, delay in self._seen.values())
+
+
+def _tree(root: int) -> tuple[float, float]:
+    """Returns CPU and run delay of a process and its living descendants; a child that ends moves into its parent's time."""
+    cpu = delay = 0.0
+    for pid in descendants(root):
+        try:
+            cpu += cpu_seconds(pid)
+        except OSError:
+            continue
+        delay += run_delay_seconds(pid)
+    return cpu, delay
+
+
+class CpuSampler:
+    """Samples CPU time by name on a thread of its own. `ids` is asked at every sample: processes may be started again."""
+
+    def __init__(self, names: tuple[str, ...], ids: Callable[[], Ids], every_s: float = SAMPLE_S) -> None:
+        self._names = names
+        self._ids = ids
+        self._every_s = every_s
+        self._accounts = {name: _Account() for name in names}
+        self._times_ns: list[int] = []
+        self._cpu: list[list[float]] = []
+        self._delay: list[list[float]] = []
+        self._host: list[tuple[float, float, int]] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="cpu-sampler", daemon=True)
+
+    def start(self) -> None:
+        """Takes the first sample and starts the thread."""
+        self.sample()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread and takes a last sample."""
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+            self.sample()
+
+    def sample(self) -> None:
+        """Takes one sample of everything."""
+        ids = self._ids()
+        found = [self._accounts[name].update(ids.get(name, ())) for name in self._names]
+        self._times_ns.append(time.monotonic_ns())
+        self._cpu.append([cpu for cpu, _ in found])
+        self._delay.append([delay for _, delay in found])
+        self._host.append(host_times())
+
+    def cpu(self, epoch_ns: int, seconds: int) -> CpuSeries:
+        """Returns CPU seconds by process in each whole second since the epoch, interpolated between samples."""
+        return CpuSeries(self._names, self._per_second(np.array(self._cpu), epoch_ns, seconds))
+
+    def run_delay(self, epoch_ns: int, seconds: int) -> CpuSeries:
+        """Returns the seconds that each process's threads waited for a core, in each whole second since the epoch."""
+        return CpuSeries(self._names, self._per_second(np.array(self._delay), epoch_ns, seconds))
+
+    def host(self, epoch_ns: int, seconds: int) -> HostSeries:
+        """Returns what the host as a whole did in each whole second since the epoch."""
+        host = np.array(self._host)
+        steal, busy = self._per_second(host[:, :2], epoch_ns, seconds)
+        ends = (np.arange(1, seconds + 1) * NS_PER_S).astype(np.float64)
+        runnable = np.interp(ends, np.array(self._times_ns) - float(epoch_ns), host[:, 2])
+        return HostSeries(steal, busy, runnable)
+
+    def _per_second(self, cumulative: NDArray[np.float64], epoch_ns: int, seconds: int) -> NDArray[np.float64]:
+        """Turns running totals at the sample times, shape (samples, series), into sums per second, (series, seconds)."""
+        edges = (np.arange(seconds + 1) * NS_PER_S).astype(np.float64)
+        at = np.array([time_ns - epoch_ns for time_ns in self._times_ns], dtype=np.float64)
+        totals = np.array([np.interp(edges, at, series) for series in cumulative.T])
+        # A total drops when a thread ends and takes its account along; nothing was given back then.
+        return np.asarray(np.maximum(np.diff(totals, axis=1), 0.0))
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._every_s):
+            self.sample()
