@@ -1,6 +1,6 @@
 """What to run: a pipeline as data."""
 
-from sentra_sim.scenario.load import load_scenario, parse_scenario, scenario_data, scenario_hash
+from sentra_sim.scenario.load import load_scenario, parse_scenario, scenario_data, scenario_hash, with_load
 from sentra_sim.scenario.schema import (
     Batcher,
     Broadcast,
@@ -32,4 +32,5 @@ __all__ = [
     "scenario_data",
     "scenario_hash",
     "successors",
+    "with_load",
 ]

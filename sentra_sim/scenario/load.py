@@ -59,6 +59,17 @@ def parse_scenario(data: object, *, place: str = "scenario") -> Scenario:
     return scenario
 
 
+def with_load(scenario: Scenario, *, rate_eps: float | None = None, arrivals: str | None = None) -> Scenario:
+    """Returns the scenario under another rate (events per second) or arrival process; None keeps the scenario's own.
+
+    Raises:
+        ScenarioError: the rate is not positive or the process is unknown.
+    """
+    data = scenario_data(scenario)
+    data["load"] |= {key: value for key, value in (("rate_eps", rate_eps), ("arrivals", arrivals)) if value is not None}
+    return parse_scenario(data, place=scenario.name)
+
+
 def scenario_data(scenario: Scenario) -> dict[str, Any]:
     """Returns the scenario as plain data that `parse_scenario` reads back to an equal scenario."""
     return scenario.model_dump(mode="json", by_alias=True)

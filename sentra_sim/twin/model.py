@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sentra_sim.errors import InputError
+from sentra_sim.files import write_text_whole
 from sentra_sim.scenario import Scenario, parse_scenario
 from sentra_sim.scenario.schema import Delay, Demand
 
@@ -117,17 +116,7 @@ def apply_stations(scenario: Scenario, values: dict[str, Any]) -> Scenario:
 
 def save_twin(twin: Twin, path: str | Path) -> Path:
     """Writes the twin as YAML under a temporary name and renames it."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        part.write_text(
-            yaml.safe_dump(twin.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
-        )
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    return path
+    return write_text_whole(path, yaml.safe_dump(twin.model_dump(mode="json"), sort_keys=False, allow_unicode=True))
 
 
 def load_twin(path: str | Path) -> Twin:

@@ -1,0 +1,204 @@
+"""The commands; each imports its part of the lab when it is called."""
+
+from __future__ import annotations
+
+import json
+from argparse import Namespace
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+from sentra_sim.errors import InputError, StackError
+
+if TYPE_CHECKING:
+    from sentra_sim.scenario import Scenario
+
+
+def version_line() -> str:
+    """Returns name and version of the lab."""
+    return f"sentra-lab {version('sentra-lab')}"
+
+
+def up(options: Namespace) -> int:
+    """Starts the stack, or finds it running."""
+    from sentra_sim.cli.tables import print_components
+
+    stack = load_stack()
+    stack.up(report=None if options.json else print)
+    return print_components(stack.status(), as_json=options.json)
+
+
+def status(options: Namespace) -> int:
+    """Shows the stack; exit 1 when a component is dead."""
+    from sentra_sim.cli.tables import print_components
+
+    return print_components(load_stack().status(), as_json=options.json)
+
+
+def down(options: Namespace) -> int:
+    """Stops the stack."""
+    stopped = loadload_stack().down()
+    if options.json:
+        print(json.dumps({"stopped": stopped}))
+    else:
+        print(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+    return 0
+
+
+def measure(options: Namespace) -> int:
+    """Records a real run."""
+    from sentra_sim.cli.progress import measuring
+    from sentra_sim.cli.tables import print_run
+
+    scenario = _scenario(options)
+    live = load_measure()
+    with measuring(options.warmup + options.seconds, quiet=options.json) as report:
+        run = live(
+            scenario,
+            rate_eps=scenario.load.rate_eps,
+            seconds=options.seconds,
+            warmup_s=options.warmup,
+            seed=_seed(options, scenario),
+            out=options.output,
+            replace=options.replace,
+            gateway_port=options.gateway_port,
+            progress=report,
+        )
+    return print_run(run, as_json=options.json, hops=False)
+
+
+def simulate(options: Namespace) -> int:
+    """Writes a simulated run."""
+    from sentra_sim.cli.tables import print_run
+    from sentra_sim.engine import simulate as run_engine
+    from sentra_sim.records import read_run, refuse_existing, write_run
+
+    scenario = _scenario(options)
+    refuse_existing(options.output, replace=options.replace)
+    digest = None
+    if options.twin is not None:
+        from sentra_sim.twin import apply_twin, load_twin, twin_hash
+
+        scenario, digest = apply_twin(load_twin(options.twin), scenario), twin_hash(options.twin)
+    tables, manifest = run_engine(
+        scenario,
+        seconds=options.seconds,
+        warmup_s=options.warmup,
+        seed=_seed(options, scenario),
+        engine=options.engine,
+        twin=digest,
+    )
+    write_run(options.output, tables, manifest, replace=options.replace)
+    return print_run(read_run(options.output), as_json=options.json, hops=False)
+
+
+def kpi(options: Namespace) -> int:
+    """Shows KPIs; with --enforce exit 1 on a miss."""
+    from sentra_sim.cli.tables import print_run
+    from sentra_sim.kpi import breaches, kpis
+    from sentra_sim.records import read_run
+
+    run = read_run(options.run_folder)
+    print_run(run, as_json=options.json, hops=options.hops)
+    missed = breaches(kpis(run)) or not run.manifest.validity.valid
+    return 1 if options.enforce and missed else 0
+
+
+def calibrate(options: Namespace) -> int:
+    """Writes a twin."""
+    from sentra_sim.cli.progress import working
+    from sentra_sim.cli.tables import print_twin
+    from sentra_sim.records import read_run
+    from sentra_sim.twin import calibrate as fit
+    from sentra_sim.twin import save_twin
+
+    runs = [read_run(folder) for folder in options.run_folders]
+    with working("calibrating", quiet=options.json) as report:
+        twin = fit(runs, progress=report)
+    save_twin(twin, options.output)
+    return print_twin(twin, options.output, as_json=options.json)
+
+
+def validate(options: Namespace) -> int:
+    """Compares twin and runs; with --max-p95-error exit 1 when it is exceeded or cannot be told."""
+    from sentra_sim.cli.progress import working
+    from sentra_sim.cli.tables import print_validation
+    from sentra_sim.records import read_run
+    from sentra_sim.twin import save_validation
+    from sentra_sim.twin import validate as compare
+
+    runs = [read_run(folder) for folder in options.run_folders]
+    with working("validating", quiet=options.json) as report:
+        found = compare(options.twin, runs, progress=report)
+    if options.output is not None:
+        save_validation(found, options.output)
+    print_validation(found, as_json=options.json, hops=options.hops)
+    if options.max_p95_error is None:
+        return 0
+    held_out = {point.rate_eps for point in found.points if point.held_out}
+    errors = [row.error for row in found.rows if row.name == "e2e_p95_s" and row.rate_eps in held_out]
+    return 0 if errors and all(error is not None and abs(error) <= options.max_p95_error for error in errors) else 1
+
+
+def dashboard(options: Namespace) -> int:
+    """Serves the dashboard until interrupted."""
+    try:
+        from sentra_sim.dashboard import serve
+    except ImportError as error:
+        raise InputError(f"dashboard: needs {error.name}, got none; pip install 'sentra-lab[dashboard]'") from None
+    serve(
+        options.folder,
+        port=options.port,
+        show=options.open,
+        on_ready=lambda url: print(f"dashboard: {url}", flush=True),
+    )
+    return 0
+
+
+def demo(options: Namespace) -> int:
+    """Runs the main job."""
+    from sentra_sim.cli.demo import run_demo
+
+    return run_demo(options.folder, no_serve=options.no_serve)
+
+
+def _scenario(options: Namespace) -> Scenario:
+    from sentra_sim.scenario import load_scenario, with_load
+
+    for name in ("seconds", "warmup"):
+        value = getattr(options, name)
+        if not value > 0 and not (name == "warmup" and value == 0):
+            raise InputError(f"--{name}: must be positive, got {value:g}; write a length in seconds")
+    return with_load(load_scenario(options.scenario), rate_eps=options.rate, arrivals=options.arrivals)
+
+
+def _seed(options: Namespace, scenario: Scenario) -> int:
+    seed: int = scenario.seed if options.seed is None else options.seed
+    if seed < 0:
+        raise InputError(f"--seed: must be >= 0, got {seed}; write a whole number")
+    return seed
+
+
+def load_stack() -> Any:
+    """Returns the module of the local stack.
+
+    Raises:
+        StackError: its packages are not installed.
+    """
+    try:
+        from live_adapters import stack
+    except ImportError as error:
+        raise StackError(f"stack: needs {error.name}, got none; pip install 'sentra-lab[live]'") from None
+    return stack
+
+
+def load_measure() -> Any:
+    """Returns the function that records a real run.
+
+    Raises:
+        StackError: its packages are not installed.
+    """
+    try:
+        from live_adapters.measure import measure as live
+    except ImportError as error:
+        raise StackError(f"measure: needs {error.name}, got none; pip install 'sentra-lab[live]'") from None
+    return live

@@ -1,0 +1,134 @@
+"""Arguments → command; one line and an exit code for everything that is the user's to mend."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sentra_sim.cli import commands
+from sentra_sim.errors import InputError, SentraError
+
+INTERRUPTED = 130
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose complaints are one line."""
+
+    def error(self, message: str) -> None:  # type: ignore[override]
+        """Raises what `main` prints as one line."""
+        raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code: 0 done, 1 a bound is missed, 2 bad input, 3 a component failed, 130 interrupted."""
+    try:
+        options = build_parser().parse_args(argv)
+        code: int = options.run(options)
+    except SentraError as error:
+        print(f"sentra: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("sentra: interrupted; nothing half-written is left", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    return code
+
+
+def build_parser() -> Parser:
+    """Returns the parser of all commands."""
+    parser = Parser(
+        prog="sentra", description="Digital-twin lab for streaming pipelines: measure, calibrate, simulate, compare."
+    )
+    parser.add_argument("--version", action="version", version=commands.version_line())
+    group = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+    _demo(group)
+    _stack(group)
+    _runs(group)
+    _twin(group)
+    _dashboard(group)
+    return parser
+
+
+def _command(group: argparse._SubParsersAction[Parser], name: str, run: object, text: str) -> Parser:
+    parser = group.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", action="store_true", help="print JSON for machines instead of a table")
+    return parser
+
+
+def _demo(group: argparse._SubParsersAction[Parser]) -> None:
+    parser = _command(
+        group, "demo", commands.demo, "stack up, measure four loads, calibrate, validate on the held-out one, dashboard"
+    )
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=Path("runs"), help="folder of runs, twin and validation (runs)"
+    )
+    parser.add_argument("--no-serve", action="store_true", help="stop after the table (also: SERVE=0)")
+
+
+def _stack(group: argparse._SubParsersAction[Parser]) -> None:
+    _command(
+        group, "up", commands.up, "start the local stack: three Kafka brokers, PostgreSQL, Redis, ClickHouse engine"
+    )
+    _command(group, "status", commands.status, "show the components of the local stack")
+    _command(group, "down", commands.down, "stop the local stack and delete its data")
+
+
+def _runs(group: argparse._SubParsersAction[Parser]) -> None:
+    measure = _command(group, "measure", commands.measure, "run the live pipeline under load and record it")
+    _load_options(measure, seconds=60.0, warmup=10.0)
+    measure.add_argument("--gateway-port", type=int, help="loopback port of the gateway (a free one)")
+    simulate = _command(group, "simulate", commands.simulate, "simulate a scenario into a run folder")
+    _load_options(simulate, seconds=60.0, warmup=5.0)
+    simulate.add_argument("--twin", type=Path, help="use the demands and delays of this twin")
+    simulate.add_argument("--engine", choices=("compiled", "reference"), default="compiled")
+    kpi = _command(group, "kpi", commands.kpi, "show the KPIs of a run against its SLO")
+    kpi.add_argument("run_folder", metavar="RUN", type=Path)
+    kpi.add_argument("--enforce", action="store_true", help="exit 1 when a bound is missed")
+    kpi.add_argument("--hops", action="store_true", help="add the time of every hop")
+
+
+def _load_options(parser: Parser, *, seconds: float, warmup: float) -> None:
+    parser.add_argument(
+        "scenario", metavar="SCENARIO", type=Path, help="scenario file, for example data/scenarios/sentra.yaml"
+    )
+    parser.add_argument("-o", "--output", metavar="RUN", type=Path, required=True, help="run folder to write")
+    parser.add_argument("--rate", type=float, metavar="EPS", help="events per second (the scenario's)")
+    parser.add_argument("--arrivals", choices=("constant", "poisson"), help="arrival process (the scenario's)")
+    parser.add_argument("--seconds", type=float, default=seconds, help=f"length of the measured window ({seconds:g})")
+    parser.add_argument(
+        "--warmup", type=float, default=warmup, help=f"load before the window, not counted ({warmup:g})"
+    )
+    parser.add_argument("--seed", type=int, help="seed of arrivals and keys (the scenario's)")
+    parser.add_argument("--replace", action="store_true", help="overwrite an existing run folder")
+
+
+def _twin(group: argparse._SubParsersAction[Parser]) -> None:
+    calibrate = _command(group, "calibrate", commands.calibrate, "fit a twin to measured runs at two loads or more")
+    calibrate.add_argument("run_folders", metavar="RUN", type=Path, nargs="+")
+    calibrate.add_argument("-o", "--output", metavar="TWIN", type=Path, required=True, help="twin file to write")
+    validate = _command(
+        group, "validate", commands.validate, "compare a twin with measured runs, best with held-out ones"
+    )
+    validate.add_argument("twin", metavar="TWIN", type=Path)
+    validate.add_argument("run_folders", metavar="RUN", type=Path, nargs="+")
+    validate.add_argument(
+        "-o", "--output", metavar="JSON", type=Path, help="also write the validation for the dashboard"
+    )
+    validate.add_argument("--hops", action="store_true", help="add the error of every hop")
+    validate.add_argument(
+        "--max-p95-error", type=float, metavar="FRACTION", help="exit 1 when a held-out end-to-end P95 is off by more"
+    )
+
+
+def _dashboard(group: argparse._SubParsersAction[Parser]) -> None:
+    parser = _command(group, "dashboard", commands.dashboard, "serve the dashboard on loopback")
+    parser.add_argument(
+        "folder", nargs="?", type=Path, default=Path("runs"), help="folder of runs, twin and validation (runs)"
+    )
+    parser.add_argument("--port", type=int, default=0, help="loopback port (a free one)")
+    parser.add_argument("--open", action="store_true", help="open the page in a browser")

@@ -1,0 +1,205 @@
+"""What the commands print: tables for people, JSON for machines."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from sentra_sim.kpi import Kpi
+    from sentra_sim.records import Run
+    from sentra_sim.twin import Twin, Validation
+
+MARKS = {
+    "ok": "[green]ok[/]",
+    "good": "[green]good[/]",
+    "breach": "[bold red]BREACH[/]",
+    "poor": "[bold red]poor[/]",
+    "fair": "[yellow]fair[/]",
+}
+
+
+def console() -> Console:
+    """Returns the console; without a terminal its lines are as wide as the tables need."""
+    found = Console(highlight=False)
+    return found if found.is_terminal else Console(highlight=False, width=140)
+
+
+def table(title: str, *columns: str) -> Table:
+    """Returns an empty table: first column left, numbers right."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for number, column in enumerate(columns):
+        made.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    return made
+
+
+def number(value: float | None, unit: str) -> str:
+    """Returns a value as its unit is read: seconds as ms, counts with separators, what is missing as `nodata`."""
+    if value is None:
+        return "nodata"
+    if unit == "s":
+        return f"{value * 1e3:.1f} ms"
+    if unit in ("events/s", "events"):
+        return f"{value:,.0f}"
+    if unit == "fraction":
+        return f"{value:.4f}"
+    return f"{value:.2f}"
+
+
+def percent(value: float | None) -> str:
+    """Returns a signed relative error."""
+    return "-" if value is None else f"{value:+.1%}"
+
+
+def print_run(run: Run, *, as_json: bool, hops: bool) -> int:
+    """Prints the KPIs of a run, its validity and its CPU by process."""
+    from sentra_sim.kpi import cpu_cores, hop_breakdown, kpis
+
+    found, cores, manifest = kpis(run), cpu_cores(run), run.manifest
+    if as_json:
+        data = {
+            "run": str(run.path),
+            "source": manifest.source,
+            "rate_eps": manifest.rate_eps,
+            "validity": manifest.validity.model_dump(),
+            "counters": manifest.counters,
+            "kpis": [asdict(kpi) for kpi in found],
+            "cpu_cores": cores,
+        }
+        print(json.dumps(data | ({"hops": hop_breakdown(run).to_dicts()} if hops else {})))
+        return 0
+    out = console()
+    out.print(_kpi_table(run, found))
+    if hops:
+        out.print(_hop_table(run))
+    out.print(_cpu_table(cores, manifest.seconds, manifest.offered_events))
+    if manifest.counters:
+        out.print("counts: " + ", ".join(f"{name} {value:,}" for name, value in manifest.counters.items()))
+    _print_validity(out, run)
+    return 0
+
+
+def _print_validity(out: Console, run: Run) -> None:
+    validity = run.manifest.validity
+    if run.manifest.source == "measured":
+        out.print(
+            "[green]valid measurement[/]"
+            if validity.valid
+            else "[bold red]NOT VALID[/]: " + "; ".join(validity.reasons)
+        )
+
+
+def _kpi_table(run: Run, found: Sequence[Kpi]) -> Table:
+    manifest = run.manifest
+    title = f"{run.name}: {manifest.source}, {manifest.rate_eps:,.0f} events/s offered for {manifest.seconds:g} s"
+    made = table(title, "KPI", "value", "95 % interval", "SLO", "verdict")
+    for kpi in found:
+        interval = f"{number(kpi.low, kpi.unit)} … {number(kpi.high, kpi.unit)}" if kpi.low is not None else "-"
+        made.add_row(
+            kpi.name, number(kpi.value, kpi.unit), interval, kpi.bound or "-", MARKS.get(kpi.verdict, kpi.verdict)
+        )
+    return made
+
+
+def _hop_table(run: Run) -> Table:
+    from sentra_sim.kpi import hop_breakdown
+
+    made = table("time per hop", "hop", "P50", "P95", "P99")
+    for row in hop_breakdown(run).iter_rows(named=True):
+        made.add_row(
+            f"{row['after']} → {row['hop']}", *(number(row[f"{label}_s"], "s") for label in ("p50", "p95", "p99"))
+        )
+    return made
+
+
+def _cpu_table(cores: dict[str, float], seconds: float, events: int) -> Table:
+    made = table("CPU per process", "process", "cores", "µs/event")
+    for name, value in [*cores.items(), ("in all", sum(cores.values()))]:
+        made.add_row(name, f"{value:.3f}", f"{1e6 * value * seconds / max(events, 1):.2f}")
+    return made
+
+
+def print_twin(twin: Twin, path: Path, *, as_json: bool) -> int:
+    """Prints what was fitted and how well the CPU is explained."""
+    if as_json:
+        print(json.dumps(twin.model_dump(mode="json", exclude={"members", "scenario"})))
+        return 0
+    made = table(
+        f"{path}: fitted to {len(twin.training)} runs, host discipline {twin.discipline}",
+        "process",
+        "idle cores",
+        "× per job",
+        "× per event",
+        "worst CPU error",
+    )
+    for name, fit in twin.processes.items():
+        made.add_row(
+            name, f"{fit.idle_cores:.3f}", f"{fit.job_scale:.2f}", f"{fit.event_scale:.2f}", f"{fit.worst_error:.1%}"
+        )
+    out = console()
+    out.print(made)
+    out.print("distance to the training runs: " + ", ".join(f"{name} {loss:.1%}" for name, loss in twin.losses.items()))
+    return 0
+
+
+def print_validation(found: Validation, *, as_json: bool, hops: bool) -> None:
+    """Prints predicted against measured, load by load, and the verdict."""
+    if as_json:
+        print(found.model_dump_json())
+        return
+    out = console()
+    for point in found.points:
+        busy = "" if point.busy_fraction is None else f", {point.busy_fraction:.0%} busy"
+        kind = "held out" if point.held_out else "trained on"
+        title = f"{point.rate_eps:,.0f} events/s ({kind}, {len(point.runs)} measured{busy})"
+        made = table(
+            title, "KPI", "measured", "simulated", "90 % interval", "error", "nearest load", "noise floor", "class"
+        )
+        for row in found.rows:
+            if row.rate_eps == point.rate_eps and (hops or row.kind == "kpi"):
+                made.add_row(*_validation_cells(row))
+        out.print(made)
+    verdict = {True: "[green]trusted[/]", False: "[bold red]not trusted[/]", None: "[yellow]not known[/]"}[
+        found.trusted
+    ]
+    out.print(f"twin: {verdict}: {found.reason}")
+
+
+def _validation_cells(row: Any) -> list[str]:
+    interval = "-" if row.low is None else f"{number(row.low, row.unit)} … {number(row.high, row.unit)}"
+    floor = "-" if row.floor is None else f"{row.floor:.1%}"
+    grade = MARKS.get(row.grade, row.grade or "-")
+    return [
+        row.name,
+        number(row.measured, row.unit),
+        number(row.simulated, row.unit),
+        interval,
+        percent(row.error),
+        percent(row.baseline_error),
+        floor,
+        grade,
+    ]
+
+
+def print_components(components: Sequence[Any], *, as_json: bool) -> int:
+    """Prints the stack's components; 1 when one is dead or none runs."""
+    alive = bool(components) and all(component.alive for component in components)
+    if as_json:
+        print(json.dumps([asdict(component) for component in components]))
+        return 0 if alive else 1
+    if not components:
+        print("the local stack is not running; start it with sentra up")
+        return 1
+    made = table("local stack", "component", "pid", "port", "state", "version")
+    for component in components:
+        state = "[green]alive[/]" if component.alive else "[bold red]DEAD[/]"
+        made.add_row(component.name, str(component.pid), str(component.port), state, component.version)
+    console().print(made)
+    return 0 if alive else 1
