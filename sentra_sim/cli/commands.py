@@ -36,7 +36,7 @@ def status(options: Namespace) -> int:
 
 def down(options: Namespace) -> int:
     """Stops the stack."""
-    stopped = loadload_stack().down()
+    stopped = load_stack().down()
     if options.json:
         print(json.dumps({"stopped": stopped}))
     else:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 MARKS = {
     "ok": "[green]ok[/]",
     "good": "[green]good[/]",
-    "breach": "[bold red]BREACH[/]",
-    "poor": "[bold red]poor[/]",
     "fair": "[yellow]fair[/]",
+    "poor": "[bold red]poor[/]",
+    "breach": "[bold red]BREACH[/]",
 }
 
 
@@ -131,14 +131,8 @@ def print_twin(twin: Twin, path: Path, *, as_json: bool) -> int:
     if as_json:
         print(json.dumps(twin.model_dump(mode="json", exclude={"members", "scenario"})))
         return 0
-    made = table(
-        f"{path}: fitted to {len(twin.training)} runs, host discipline {twin.discipline}",
-        "process",
-        "idle cores",
-        "× per job",
-        "× per event",
-        "worst CPU error",
-    )
+    title = f"{path}: fitted to {len(twin.training)} runs, host discipline {twin.discipline}"
+    made = table(title, "process", "idle cores", "× per job", "× per event", "worst CPU error")
     for name, fit in twin.processes.items():
         made.add_row(
             name, f"{fit.idle_cores:.3f}", f"{fit.job_scale:.2f}", f"{fit.event_scale:.2f}", f"{fit.worst_error:.1%}"

@@ -152,17 +152,11 @@ def _rows(twin: Twin, rate: float, group: Sequence[Run], prediction: Prediction)
             if kpi.value is not None:
                 measured.setdefault(kpi.name, []).append(kpi.value)
     baseline = _nearest_load(twin, rate)
-    rows = [
-        _row(
-            rate,
-            Subject("kpi", name, units[name], TARGETS.get(name)),
-            measured.get(name, []),
-            prediction.kpis.get(name),
-            baseline.get(name),
-        )
-        for name in SHOWN
-        if name in units
-    ]
+    rows = []
+    for name in SHOWN:
+        if name in units:
+            subject = Subject("kpi", name, units[name], TARGETS.get(name))
+            rows.append(_row(rate, subject, measured.get(name, []), prediction.kpis.get(name), baseline.get(name)))
     return rows + _hop_rows(rate, group, prediction)
 
 
