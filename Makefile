@@ -57,10 +57,10 @@ $(STAMP): pyproject.toml requirements.txt
 	if [ -z "$$python" ]; then \
 	  echo "make: set-up needs Python 3.11 or newer with its venv module, found none on PATH; install python3.11 and python3.11-venv" >&2; exit 1; \
 	fi; \
-	echo "Setting up .venv with $$("$$python" --version): about 500 MB of packages to download, one to three minutes"; \
+	echo "Setting up .venv with $$("$$python" --version): about 700 MB of packages, one to three minutes"; \
 	"$$python" -m venv --clear $(VENV)
 	@$(PY) -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@PYTHONWARNINGS=ignore $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@echo "$(CURDIR)" > $(STAMP)
 	@echo "Set up: .venv is ready"
 
