@@ -23,15 +23,23 @@ Ids = Mapping[str, Sequence[int]]  # process ids by name; each stands for itself
 
 
 @dataclass(frozen=True)
-class HostSeries:
-    """What the host did in each whole second since the epoch, each of shape (seconds,).
+class HostUse:
+    """What processes and host did in each whole second since the epoch.
 
-    `steal_s`, `busy_s`: CPU seconds of all cores together. `runnable`: threads running or waiting for a core at the sample.
+    `cpu`, `run_delay`: seconds by process, on a core and waiting for one. `steal_s`, `busy_s`: CPU seconds of all cores together,
+    shape (seconds,). `runnable`: threads running or waiting for a core at the end of the second, shape (seconds,).
     """
 
+    cpu: CpuSeries
+    run_delay: CpuSeries
     steal_s: NDArray[np.float64]
     busy_s: NDArray[np.float64]
     runnable: NDArray[np.float64]
+
+    @property
+    def seconds(self) -> int:
+        """How many seconds it tells of."""
+        return len(self.busy_s)
 
 
 def cpu_seconds(pid: int) -> float:
@@ -143,21 +151,18 @@ class CpuSampler:
         self._delay.append([delay for _, delay in found])
         self._host.append(host_times())
 
-    def cpu(self, epoch_ns: int, seconds: int) -> CpuSeries:
-        """Returns CPU seconds by process in each whole second since the epoch, interpolated between samples."""
-        return CpuSeries(self._names, self._per_second(np.array(self._cpu), epoch_ns, seconds))
-
-    def run_delay(self, epoch_ns: int, seconds: int) -> CpuSeries:
-        """Returns the seconds that each process's threads waited for a core, in each whole second since the epoch."""
-        return CpuSeries(self._names, self._per_second(np.array(self._delay), epoch_ns, seconds))
-
-    def host(self, epoch_ns: int, seconds: int) -> HostSeries:
-        """Returns what the host as a whole did in each whole second since the epoch."""
+    def use(self, epoch_ns: int, seconds: int) -> HostUse:
+        """Returns the samples as sums per whole second since the epoch, interpolated between samples."""
         host = np.array(self._host)
         steal, busy = self._per_second(host[:, :2], epoch_ns, seconds)
         ends = (np.arange(1, seconds + 1) * NS_PER_S).astype(np.float64)
-        runnable = np.interp(ends, np.array(self._times_ns) - float(epoch_ns), host[:, 2])
-        return HostSeries(steal, busy, runnable)
+        return HostUse(
+            cpu=CpuSeries(self._names, self._per_second(np.array(self._cpu), epoch_ns, seconds)),
+            run_delay=CpuSeries(self._names, self._per_second(np.array(self._delay), epoch_ns, seconds)),
+            steal_s=steal,
+            busy_s=busy,
+            runnable=np.interp(ends, np.array(self._times_ns) - float(epoch_ns), host[:, 2]),
+        )
 
     def _per_second(self, cumulative: NDArray[np.float64], epoch_ns: int, seconds: int) -> NDArray[np.float64]:
         """Turns running totals at the sample times, shape (samples, series), into sums per second, (series, seconds)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -31,7 +32,7 @@ class _Child:
     command: list[str]
     restarts_left: int
     restarts: int = 0
-    finished: bool = False  # ended by itself with exit code 0, as `wait_end` expects it
+    may_end: bool = False  # by itself, with exit code 0
 
 
 class Supervisor:
@@ -54,38 +55,29 @@ class Supervisor:
     ) -> None:
         self.stop_all(timeout_s=STOP_S if error is None else 1.0)
 
-    def start(self, name: str, module: str, *, restarts: int = 0, ready_s: float = READY_S) -> None:
-        """Starts `python -m module --config FILE` and waits until it is ready.
+    def start(
+        self, modules: dict[str, str], *, restarts: dict[str, int] | None = None, ready_s: float = READY_S
+    ) -> None:
+        """Starts `python -m module --config FILE` for each name side by side and waits until all are ready.
 
         Args:
-            name: the process's name in logs and messages.
-            module: its Python module.
-            restarts: how often it is started again after an end that nobody asked for.
-            ready_s: how long it may take to be ready.
+            modules: Python module by process name.
+            restarts: how often a process is started again after an end that nobody asked for; never where not named.
+            ready_s: how long they may take to be ready.
 
         Raises:
-            PlantError: it, or a process started before, died; or it is not ready in time.
+            PlantError: one of them, or a process started before, died; or one is not ready in time.
         """
-        command = [sys.executable, "-m", module, "--config", str(self._config_file)]
-        self._children[name] = _Child(self._spawn(name, command), command, restarts)
-        ready = self._scratch / f"{name}.ready"
-        self._wait(ready.exists, ready_s, f"{name}: must be ready within {ready_s:.0f} s, got nothing", name)
-
-    def wait_end(self, name: str, timeout_s: float) -> None:
-        """Waits until a process has ended by itself with exit code 0.
-
-        Raises:
-            PlantError: it failed, another one died, or it takes longer than `timeout_s`.
-        """
-        child = self._children[name]
-        child.finished = True
-        self._wait(
-            lambda: child.process.poll() == 0, timeout_s, f"{name}: must end within {timeout_s:.0f} s, got no end", name
-        )
+        for name, module in modules.items():
+            command = [sys.executable, "-m", module, "--config", str(self._config_file)]
+            self._children[name] = _Child(self._spawn(name, command), command, (restarts or {}).get(name, 0))
+        for name in modules:
+            ready = self._scratch / f"{name}.ready"
+            self._wait(ready.exists, ready_s, f"{name}: must be ready within {ready_s:.0f} s, got nothing", name)
 
     def expect_end(self, name: str) -> None:
         """Lets a process end by itself with exit code 0 without ending the run."""
-        self._children[name].finished = True
+        self._children[name].may_end = True
 
     def ended(self, name: str) -> bool:
         """Tells whether a process has ended."""
@@ -99,7 +91,7 @@ class Supervisor:
         """
         for name, child in self._children.items():
             code = child.process.poll()
-            if code is None or (code == 0 and child.finished):
+            if code is None or (code == 0 and child.may_end):
                 continue
             if child.restarts_left == 0:
                 raise PlantError(
@@ -142,14 +134,16 @@ class Supervisor:
         """Ends every process that is left, first asked to, then killed; never raises for how they end."""
         processes = [child.process for child in self._children.values()]
         self._children.clear()
-        for process in processes:
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-        deadline = time.monotonic() + timeout_s
-        for process in processes:
-            try:
-                process.wait(max(0.0, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
+        try:
+            for process in processes:
+                if process.poll() is None:
+                    process.send_signal(signal.SIGTERM)
+            deadline = time.monotonic() + timeout_s
+            for process in processes:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.0, deadline - time.monotonic()))
+        finally:  # a second Ctrl-C too
+            for process in processes:
                 _kill(process)
 
     def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
@@ -175,11 +169,9 @@ class Supervisor:
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     """Kills a process with what it started; it leads its own session, so its group is its id."""
-    try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
-    finally:
+    if process.poll() is None:  # else its id may be another's by now
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

@@ -1,0 +1,249 @@
+"""Hop logs in a scratch folder → the tables of the record contract."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from live_adapters.pipeline import hoplog
+from live_adapters.procstat import HostUse
+from sentra_sim.records import METRIC_COLUMNS, Tables, frame_schema, hop_column, metrics_table
+from sentra_sim.scenario import (
+    INTENDED,
+    Batcher,
+    Broadcast,
+    ConsumerGroup,
+    Log,
+    Pool,
+    Scenario,
+    Store,
+    hop_edges,
+    only,
+)
+from sentra_sim.units import NS_PER_S
+
+Columns = dict[str, NDArray[Any]]
+
+_NEVER = np.iinfo(np.int64).max  # a time that is missing, until the table makes it null
+
+
+@dataclass(frozen=True)
+class HopNames:
+    """What the scenario calls the hops that the live processes log."""
+
+    received: str
+    closed: str
+    acked: str
+    started: str
+    priced: str
+    committed: str
+    redis: str
+    clickhouse: str
+    sent: str
+    delivered: str
+
+
+@dataclass(frozen=True)
+class Recording:
+    """The tables of a run, and what the recorder saw of the instrument's health.
+
+    `negative_hops`: frames by hop whose time lies before the hop that precedes it; the clock or a log lies. `early_acks`: frames
+    that a worker held before the gateway heard of their acknowledgement.
+    """
+
+    tables: Tables
+    negative_hops: dict[str, int]
+    early_acks: int
+    counters: dict[str, int]
+
+
+def hop_names(scenario: Scenario) -> HopNames:
+    """Returns the scenario's names of the live pipeline's hops; its stores are told apart by their stations' names."""
+    batcher, log, group = only(scenario, Batcher)[1], only(scenario, Log)[1], only(scenario, ConsumerGroup)[1]
+    stations = scenario.stations
+    stores = {name: station.hop for name, station in stations.items() if isinstance(station, Store)}
+    pool = next(station for station in stations.values() if isinstance(station, Pool))
+    broadcast = next(station for station in stations.values() if isinstance(station, Broadcast))
+    return HopNames(
+        *batcher.hops,
+        log.hop,
+        group.hop,
+        pool.hop,
+        stores["postgres"],
+        stores["redis"],
+        stores["clickhouse"],
+        *broadcast.hops,
+    )
+
+
+def record(scratch: Path, scenario: Scenario, epoch_ns: int, host: HostUse) -> Recording:
+    """Joins the hop logs of a run per frame.
+
+    A frame that was split over polls takes the last time of each hop, as does one that several tenants receive. Only polls
+    that had an effect count: what a worker refused as a duplicate tells nothing of when the frame was done.
+
+    Args:
+        scratch: Folder of the hop logs.
+        scenario: Names hops and processes.
+        epoch_ns: Start of the load, monotonic ns; all recorded times count from it.
+        host: CPU by process and the host's own account; its length is the metrics' horizon.
+    """
+    names = hop_names(scenario)
+    gateway = hoplog.read_log(scratch, *hoplog.GATEWAY_FRAMES)
+    columns, counters = _frame_columns(scratch, gateway, names)
+    early = columns[names.acked] > columns[names.started]
+    columns[names.acked] = np.where(early, columns[names.started], columns[names.acked])
+    frames = _frames_table(columns, scenario, epoch_ns)
+    events = _events_table(scratch, gateway)
+    metrics = [
+        metrics_table(frames, scenario, host.cpu),
+        _lateness(scratch, epoch_ns, host.seconds),
+        *_host_metrics(host),
+    ]
+    return Recording(
+        tables=Tables(frames=frames, events=events, metrics=pl.concat(metrics)),
+        negative_hops=negative_hops(frames, events, scenario),
+        early_acks=int(early.sum()),
+        counters=counters,
+    )
+
+
+def negative_hops(frames: pl.DataFrame, events: pl.DataFrame, scenario: Scenario) -> dict[str, int]:
+    """Counts by hop the frames (events, for the first hop) whose hop lies before its predecessor; hops without any are left out."""
+    found = {}
+    for edge in hop_edges(scenario):
+        if edge.after == INTENDED:
+            count = int((events["intended_offset_ns"] > 0).sum())
+        else:
+            count = int((frames[hop_column(edge.hop)] < frames[hop_column(edge.after)]).sum() or 0)
+        if count:
+            found[edge.hop] = count
+    return found
+
+
+def _frame_columns(scratch: Path, gateway: NDArray[np.void], names: HopNames) -> tuple[Columns, dict[str, int]]:
+    frame = gateway["frame"]
+    worker = hoplog.read_log(scratch, *hoplog.WORKER_FRAMES)
+    took = worker[worker["events"] > worker["duplicates"]]
+    at = _Rows(frame, took["frame"])
+    columns: Columns = {
+        "frame": frame,
+        "partition": gateway["partition"],
+        "events": gateway["events"],
+        "poll": at.last(took["poll"]),
+        names.received: gateway["received"],
+        names.closed: gateway["closed"],
+        names.acked: gateway["acked"],
+        names.started: at.last(took["started"]),
+        names.priced: at.last(took["priced"]),
+        names.committed: at.last(took["committed"]),
+        names.redis: at.last(took["redis"]),
+    }
+    counts = {"acked": gateway["events"]}
+    logs = {
+        names.clickhouse: hoplog.CLICKHOUSE_VISIBLE,
+        names.sent: hoplog.FANOUT_SENT,
+        names.delivered: hoplog.SUBSCRIBER_DELIVERED,
+    }
+    for hop, log in logs.items():
+        rows = hoplog.read_log(scratch, *log)
+        at = _Rows(frame, rows["frame"])
+        columns[hop] = at.last(rows["at"])
+        counts[hop] = at.total(rows["events"])
+    complete = counts[names.delivered] >= gateway["events"]
+    columns["lost"] = ~complete
+    columns[names.delivered] = np.where(complete, columns[names.delivered], _NEVER)
+    counters = {
+        "acked": int(gateway["events"].sum()),
+        "delivered": int(np.minimum(counts[names.delivered], gateway["events"]).sum()),
+        "delivered_again": int(np.maximum(counts[names.delivered] - gateway["events"], 0).sum()),
+        "refused_duplicates": int(worker["duplicates"].sum()),
+        "polls": len(np.unique(worker["poll"])),
+        "frames": len(frame),
+    }
+    return columns, counters
+
+
+class _Rows:
+    """Rows of a log, gathered by the frames of another: `last` and `total` return an entry per frame."""
+
+    def __init__(self, frames: NDArray[np.int64], row_frames: NDArray[np.int64]) -> None:
+        order = np.argsort(frames, kind="stable")
+        place = np.minimum(np.searchsorted(frames, row_frames, sorter=order), max(len(frames) - 1, 0))
+        self._known = frames[order][place] == row_frames if len(frames) else np.zeros(len(row_frames), dtype=bool)
+        self._at = order[place] if len(frames) else place
+        self._count = len(frames)
+
+    def last(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Returns the greatest value per frame, `_NEVER` for a frame without rows."""
+        found = np.full(self._count, -1, dtype=np.int64)
+        np.maximum.at(found, self._at[self._known], values[self._known])
+        return np.where(found < 0, _NEVER, found)
+
+    def total(self, values: NDArray[Any]) -> NDArray[np.int64]:
+        """Returns the sum of values per frame."""
+        found = np.zeros(self._count, dtype=np.int64)
+        np.add.at(found, self._at[self._known], values[self._known])
+        return found
+
+
+def _frames_table(columns: Columns, scenario: Scenario, epoch_ns: int) -> pl.DataFrame:
+    hops = [edge.hop for edge in hop_edges(scenario)]
+    count = len(columns["frame"])
+    table = {
+        "frame": pl.Series(columns["frame"]),
+        "partition": pl.Series(columns["partition"]),
+        "tenant": pl.Series([None] * count, dtype=pl.Int32),
+        "release": pl.Series(["stable"] * count, dtype=pl.String),
+        "events": pl.Series(columns["events"]),
+        "outcome": pl.Series(np.where(columns["lost"], "lost", "ok").tolist(), dtype=pl.String),
+        "attempts": pl.Series(np.ones(count, dtype=np.int16)),
+        "poll": _nullable(columns["poll"], 0),
+    }
+    table |= {hop_column(hop): _nullable(columns[hop], epoch_ns) for hop in hops}
+    return pl.DataFrame(table).cast(pl.Schema(frame_schema(tuple(hops))))
+
+
+def _nullable(values: NDArray[np.int64], origin: int) -> pl.Series:
+    missing = values == _NEVER
+    return pl.Series(np.where(missing, 0, values - origin)).set(pl.Series(missing), None)
+
+
+def _events_table(scratch: Path, gateway: NDArray[np.void]) -> pl.DataFrame:
+    """Events in order of the frames; the gateway logs a frame's events before the frame itself, so both logs run in step."""
+    intended = hoplog.read_log(scratch, *hoplog.GATEWAY_INTENDED)[: int(gateway["events"].sum())]
+    frame = np.repeat(gateway["frame"], gateway["events"])
+    received = np.repeat(gateway["received"], gateway["events"])
+    if len(intended) != len(frame) or not np.array_equal(intended["frame"], frame):
+        raise ValueError(f"{scratch}: the gateway's logs must hold the same frames, got a difference")
+    return pl.DataFrame({"frame": frame, "intended_offset_ns": intended["intended_ns"] - received})
+
+
+def _lateness(scratch: Path, epoch_ns: int, horizon: int) -> pl.DataFrame:
+    """The greatest lateness of the generator's messages due in each second."""
+    messages = hoplog.read_log(scratch, *hoplog.GENERATOR_MESSAGES)
+    second = (messages["due"] - epoch_ns) // NS_PER_S
+    late_s = (messages["sent"] - messages["due"]) / NS_PER_S
+    worst = np.zeros(horizon)
+    np.maximum.at(worst, second[second < horizon], late_s[second < horizon])
+    return _metric("sentra_generator_lateness_seconds", 'quantile="1"', worst)
+
+
+def _host_metrics(host: HostUse) -> list[pl.DataFrame]:
+    delays = zip(host.run_delay.processes, host.run_delay.seconds, strict=True)
+    return [
+        *(_metric("process_run_delay_seconds", f'process="{process}"', values) for process, values in delays),
+        _metric("node_cpu_seconds", 'mode="steal"', host.steal_s),
+        _metric("node_cpu_seconds", 'mode="busy"', host.busy_s),
+        _metric("node_procs_running", "", host.runnable),
+    ]
+
+
+def _metric(name: str, labels: str, values: NDArray[np.float64]) -> pl.DataFrame:
+    time_s = np.arange(1, len(values) + 1, dtype=np.float64)
+    return pl.DataFrame({"time_s": time_s, "name": name, "labels": labels, "value": values}, schema=METRIC_COLUMNS)
