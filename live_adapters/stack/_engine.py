@@ -54,7 +54,7 @@ class Engine:
     def __init__(self, path: Path) -> None:
         import chdb
 
-        self._connection = chdb.connect(f"{path}?{_SETTINGS}")
+        self._connection: Any = chdb.connect(f"{path}?{_SETTINGS}")  # type: ignore[no-untyped-call]
         self._connection.query(_CREATE)
 
     def insert(self, rows: NDArray[np.void]) -> None:
@@ -81,7 +81,7 @@ class Engine:
         Raises:
             RuntimeError: the engine refused it.
         """
-        answer = self._connection.query(f"{query}", "JSONCompact").data()
+        answer = self._connection.query(query, "JSONCompact").data()
         return list(json.loads(answer)["data"]) if answer else []
 
     def truncate(self) -> None:

@@ -13,21 +13,30 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from sentra_sim.errors import StackError
 
+_ODD = set(",:;%\\'\"*\n\r")
+
 
 def home() -> Path:
     """Returns the stack's home as an absolute path; it need not exist."""
-    return Path(os.environ.get("SENTRA_HOME") or ".sentra").expanduser().absolute()
+    return _plain(Path(os.environ.get("SENTRA_HOME") or ".sentra").expanduser().absolute(), "SENTRA_HOME")
 
 
 def cache() -> Path:
     """Returns the download cache; it need not exist."""
-    return Path(os.environ.get("SENTRA_CACHE") or "~/.cache/sentra-lab").expanduser().absolute()
+    return _plain(Path(os.environ.get("SENTRA_CACHE") or "~/.cache/sentra-lab").expanduser().absolute(), "SENTRA_CACHE")
+
+
+def _plain(folder: Path, variable: str) -> Path:
+    """Refuses paths that Java's, Kafka's or Redis' own configuration would read as something else."""
+    if odd := sorted(set(str(folder)) & _ODD):
+        raise StackError(f"{folder}: must not contain {' '.join(map(repr, odd))}; set {variable} to another folder")
+    return folder
 
 
 def short_folder(home_folder: Path) -> Path:
@@ -60,19 +69,29 @@ def make_private(folder: Path, *, enter: bool) -> Path:
 
 
 @contextmanager
-def locked(home_folder: Path) -> Iterator[None]:
-    """Holds the home's lock, waiting for another `up` or `down`; a killed holder lets go.
+def locked(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Holds a folder's lock; a killed holder lets go.
+
+    Args:
+        folder: Is made when there is none.
+        waiting: Called once when another process has the lock.
 
     Raises:
-        StackError: the home cannot be made or written.
+        StackError: the folder cannot be made or written.
     """
     try:
-        home_folder.mkdir(parents=True, exist_ok=True)
-        file = os.open(home_folder / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        folder.mkdir(parents=True, exist_ok=True)
+        file = os.open(folder / "stack.lock", os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise StackError(f"{home_folder}: must be a writable folder, got {error.strerror}; set SENTRA_HOME") from error
+        raise StackError(
+            f"{folder}: must be a writable folder, got {error.strerror}; set SENTRA_HOME or SENTRA_CACHE to one"
+        ) from error
     try:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
     finally:
         os.close(file)

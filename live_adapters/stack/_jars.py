@@ -16,8 +16,8 @@ KAFKA_VERSION = "4.1.1"
 _LOG4J_VERSION = "2.25.2"
 _SCALA = "2.13"
 # Measured for this version; they scale a progress bar and announce the download, nothing depends on them.
-EXPECTED_JARS = 52
-EXPECTED_BYTES = 44_000_000
+EXPECTED_JARS = 46
+EXPECTED_BYTES = 45_000_000
 
 Download = Callable[[str, int, int], None]
 """Called with the file being fetched, jars done, and bytes done."""
@@ -35,23 +35,27 @@ def jar_folder() -> Path:
     return cache() / f"kafka-{KAFKA_VERSION}"
 
 
-def ensure_jars(download: Download | None = None) -> Path:
-    """Returns the folder of the jars, fetching them first if need be: about 52 jars, 44 MB.
+def ensure_jars(report: Callable[[str], None], download: Download | None = None) -> Path:
+    """Returns the folder of the jars, fetching them first if need be: about 46 jars, 45 MB.
 
     Raises:
         StackError: they can be neither found nor fetched, or do not fit together.
     """
     folder = jar_folder()
-    if folder.is_dir():
-        return folder
-    with locked(cache()):
-        if not folder.is_dir():
-            _fetch(folder, download or (lambda file, jars, size: None))
+    if not folder.is_dir():
+        with locked(cache(), lambda: report("waiting for another download of the kafka jars")):
+            if not folder.is_dir():
+                report(
+                    f"fetching Apache Kafka {KAFKA_VERSION}, once: {EXPECTED_JARS} jars, {EXPECTED_BYTES / 1e6:.0f} MB"
+                )
+                _fetch(folder, download or (lambda file, jars, size: None))
+    check_versions(list(folder.iterdir()))
     return folder
 
 
 def _fetch(folder: Path, download: Download) -> None:
-    part = folder.with_name(f"{folder.name}.{os.getpid()}.part")
+    part = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)  # of a fetch that was killed
     try:
         jars = _resolve(part, download)
         check_versions(jars)
@@ -122,4 +126,6 @@ def check_versions(jars: list[Path]) -> None:
     missing = {f"kafka_{_SCALA}-{KAFKA_VERSION}.jar", f"kafka-clients-{KAFKA_VERSION}.jar"} - set(kafka)
     if strangers or missing:
         got = ", ".join(sorted(strangers) or [f"no {name}" for name in sorted(missing)])
-        raise StackError(f"kafka jars: all must be of version {KAFKA_VERSION}, got {got}; remove {cache()}, try again")
+        raise StackError(
+            f"kafka jars: all must be of version {KAFKA_VERSION}, got {got}; remove {cache()} and try again"
+        )

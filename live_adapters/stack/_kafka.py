@@ -86,13 +86,7 @@ def launch(home: Path, stack_id: str, ports: dict[str, int], node: int, jars: Pa
         command=["/bin/sh", "-c", script],
         folder=folder,
         log=home / "logs" / f"{name}.out",
-        environment={"CLASSPATH": "", "JAVA_TOOL_OPTIONS": ""},
     )
-
-
-def log_file(home: Path, node: int) -> Path:
-    """Returns the file in which a broker writes its own log."""
-    return home / "logs" / f"{broker_name(node)}.log"
 
 
 _LOG_OPTION = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')}"
@@ -109,6 +103,7 @@ def _options(logs: Path, name: str) -> list[str]:
         f"-Dsentra.log={logs}/{name}.log",
         _LOG_OPTION,
         "-Djava.awt.headless=true",
+        "--sun-misc-unsafe-memory-access=allow",  # else Java 25 warns of how Kafka unmaps its files
     ]
 
 

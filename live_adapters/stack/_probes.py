@@ -10,7 +10,6 @@ from live_adapters.stack import _kafka, topics
 from live_adapters.stack._endpoints import Endpoints
 from live_adapters.stack._jars import KAFKA_VERSION
 
-READY_TOPIC = "sentra-ready"
 Probe = Callable[[], Awaitable[str]]
 """Returns the component's version, or raises while it does not answer."""
 

