@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import json
 import logging
 import os
 import signal
@@ -37,6 +38,12 @@ class Lifecycle:
         gc.freeze()
         write_ready(self._file, text)
 
+    def report(self, counters: dict[str, int]) -> None:
+        """Writes `<scratch>/<name>.counters.json`: what the process counted, for who compares it with the stores."""
+        part = self._file.with_suffix(".counters-part")
+        part.write_text(json.dumps(counters) + "\n", encoding="utf-8")
+        part.replace(self._file.with_suffix(".counters.json"))
+
     async def stopped(self) -> None:
         """Returns when the process is asked to drain and to end."""
         await self._stop.wait()
@@ -67,7 +74,8 @@ def read_arguments(name: str) -> RunConfig:
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
     )
-    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    for chatty in ("aiokafka", "picows"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     return read_config(parser.parse_args().config)
 
 

@@ -1,0 +1,163 @@
+"""The worker's side of Kafka: polls of whole batches, from the offsets that PostgreSQL knows."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
+from aiokafka.errors import KafkaError
+
+from live_adapters.pipeline.config import RunConfig
+from live_adapters.pipeline.poll import Batch
+from sentra_sim.errors import PlantError
+from sentra_sim.scenario import ConsumerGroup, only
+
+POLL_MS = 200
+# How long a broker may hold back an answer without data. Long, because an idle answer is nothing but work.
+FETCH_WAIT_MS = 100
+PARTITION_BYTES = 8 << 20
+SESSION_MS, HEARTBEAT_MS = 6000, 2000
+COMMIT_S = 1.0
+
+# Takes partitions over, given the log's first offset of each; returns the offset to read each from.
+Assigned = Callable[[dict[int, int]], Awaitable[dict[int, int]]]
+Revoked = Callable[[list[int]], Awaitable[None]]
+
+log = logging.getLogger(__name__)
+
+
+class Source(ConsumerRebalanceListener):  # type: ignore[misc]
+    """A member of the consumer group. Kafka learns of the offsets once a second, for lag dashboards only."""
+
+    def __init__(self, config: RunConfig, member: str, assigned: Assigned, revoked: Revoked) -> None:
+        self._topic = config.topic
+        self._max_events = only(config.scenario, ConsumerGroup)[1].max_poll_events
+        self._assigned, self._revoked = assigned, revoked
+        self._reached: dict[TopicPartition, int] = {}
+        self._expected: dict[int, int] = {}  # by partition owned, the offset that the next batch must start at
+        self._sought: dict[int, int] = {}
+        self._failure: Exception | None = None
+        self._committing: asyncio.Task[None] | None = None
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=config.kafka,
+            group_id=config.group,
+            group_instance_id=member,  # a restarted worker takes its own place again, without waiting for the session
+            client_id=member,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_uncommitted",
+            fetch_max_wait_ms=FETCH_WAIT_MS,
+            max_partition_fetch_bytes=PARTITION_BYTES,
+            session_timeout_ms=SESSION_MS,
+            heartbeat_interval_ms=HEARTBEAT_MS,
+            request_timeout_ms=15_000,
+            retry_backoff_ms=50,
+        )
+
+    async def start(self) -> None:
+        """Joins the group.
+
+        Raises:
+            PlantError: no broker answers.
+        """
+        try:
+            await self._consumer.start()
+        except KafkaError as error:
+            raise PlantError(f"kafka: must answer, got {error!r}; see `sentra status`") from None
+        self._consumer.subscribe([self._topic], listener=self)
+        self._committing = asyncio.create_task(self._tell_kafka())
+
+    async def poll(self) -> list[Batch]:
+        """Returns everything that is there, at most `max_poll_events`; nothing after POLL_MS without data.
+
+        Raises:
+            PlantError: partitions could not be taken over, or Kafka refused.
+        """
+        try:
+            fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._max_events)
+        except KafkaError as error:
+            raise PlantError(f"kafka: must answer, got {error!r}; see `sentra status`") from None
+        if self._failure is not None:
+            raise self._failure
+        batches = [_batch(tp.partition, records) for tp, records in fetched.items()]
+        return [batch for batch in batches if self._in_place(batch)]
+
+    def reached(self, offsets: dict[int, int]) -> None:
+        """Notes up to where effects are committed."""
+        for partition, offset in offsets.items():
+            self._reached[TopicPartition(self._topic, partition)] = offset
+
+    async def stop(self) -> None:
+        """Leaves."""
+        if self._committing is not None:
+            self._committing.cancel()
+            await asyncio.gather(self._committing, return_exceptions=True)
+            await self._commit()
+        await self._consumer.stop()
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        """Takes partitions over and goes to the offset of their progress."""
+        if not assigned:
+            return
+        firsts = await self._consumer.beginning_offsets(list(assigned))
+        try:
+            offsets = await self._assigned({tp.partition: first for tp, first in firsts.items()})
+        except Exception as error:  # aiokafka would only log it
+            self._failure = error
+            return
+        for tp in assigned:
+            self._consumer.seek(tp, offsets[tp.partition])
+            self._expected[tp.partition] = offsets[tp.partition]
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        """Gives partitions up, after the poll that is at work."""
+        if revoked:
+            for tp in revoked:
+                self._reached.pop(tp, None)
+                self._expected.pop(tp.partition, None)
+            await self._revoked([tp.partition for tp in revoked])
+
+    def _in_place(self, batch: Batch) -> bool:
+        """Tells whether a batch follows the one before it; otherwise seeks, once, to where it should have started.
+
+        aiokafka begins to fetch, from wherever Kafka's commits or the log start, before it is told where to read from.
+        """
+        number, expected = batch.partition, self._expected.get(batch.partition)
+        if expected is None:
+            return False
+        if batch.first_offset != expected:
+            if batch.first_offset < expected or self._sought.get(number) != expected:
+                self._sought[number] = expected
+                self._consumer.seek(TopicPartition(self._topic, number), expected)
+                return False
+            log.warning("partition %d: offsets %d to %d are gone", number, expected, batch.first_offset - 1)
+        self._expected[number] = batch.next_offset
+        return True
+
+    async def _tell_kafka(self) -> None:
+        while True:
+            await asyncio.sleep(COMMIT_S)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        if self._reached:
+            # PostgreSQL knows the truth: a commit that fails, say in a rebalance, is made up for by the next.
+            with contextlib.suppress(KafkaError):
+                await self._consumer.commit(dict(self._reached))
+
+
+def _batch(partition: int, records: list[Any]) -> Batch:
+    values = [record.value or b"" for record in records]
+    lengths = tuple(map(len, values))
+    return Batch(
+        partition=partition,
+        first_offset=records[0].offset,
+        next_offset=records[-1].offset + 1,
+        count=len(values),
+        block=b"".join(values),
+        lengths=None if min(lengths) == max(lengths) else lengths,
+    )

@@ -1,0 +1,136 @@
+"""The subscribers: one process with a few WebSocket connections that share the tenants, and a note of every delivery."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
+
+from live_adapters.pipeline.broadcast import decode_message
+from live_adapters.pipeline.config import RunConfig
+from live_adapters.pipeline.fanout import PATH
+from live_adapters.pipeline.hoplog import JOBS, SUBSCRIBER_DELIVERED, VISIBLE, HopLog
+from live_adapters.pipeline.process import Lifecycle, run_process
+from sentra_sim.errors import PlantError
+
+CONNECT_S = 10.0
+PAUSE_S = 0.1
+
+log = logging.getLogger("subscriber")
+
+
+class Deliveries:
+    """Counts what is delivered, drops what came before, and tells the hop log."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.events = 0
+        self.duplicates = 0
+        self._last: dict[tuple[int, int], int] = {}  # by tenant and partition, the offset of the last piece
+        self._delivered = HopLog(config.scratch, *SUBSCRIBER_DELIVERED)
+        self._jobs = HopLog(config.scratch, "subscriber", "jobs", JOBS)
+        self._rows: list[NDArray[np.void]] = []
+        self._began, self._cpu = 0, 0
+
+    def take(self, message: bytes) -> None:
+        """Takes one message of a tenant."""
+        now = time.monotonic_ns()
+        if not self._rows:
+            self._began, self._cpu = now, time.thread_time_ns()
+        tenant, shares, _ = decode_message(message)
+        shares = self._new(tenant, shares)
+        rows = np.empty(len(shares), dtype=VISIBLE)
+        rows["frame"], rows["events"], rows["at"] = shares["frame"], shares["rows"], now
+        self._rows.append(rows)
+
+    def flush(self) -> None:
+        """Tells the hop log what came since the last flush."""
+        if not self._rows:
+            return
+        rows, self._rows = np.concatenate(self._rows), []
+        self._delivered.append(rows)
+        events = int(rows["events"].sum())
+        self.events += events
+        job = (self._began, time.monotonic_ns(), time.thread_time_ns() - self._cpu, len(rows), events)
+        self._jobs.append(np.array([job], dtype=JOBS))
+
+    def _new(self, tenant: int, shares: NDArray[np.void]) -> NDArray[np.void]:
+        kept = []
+        for partition, next_offset in zip(shares["partition"].tolist(), shares["next_offset"].tolist(), strict=True):
+            new = next_offset > self._last.get((tenant, partition), -1)
+            kept.append(new)
+            if new:
+                self._last[tenant, partition] = next_offset
+        if all(kept):
+            return shares
+        fresh = np.array(kept, dtype=bool)
+        self.duplicates += int(shares["rows"][~fresh].sum())
+        return np.asarray(shares[fresh])
+
+
+class Listener(WSListener):
+    """One WebSocket connection."""
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Takes a message; what was read in one go is logged in one go."""
+        if frame.msg_type == WSMsgType.BINARY:
+            self._deliveries.take(frame.get_payload_as_bytes())
+        if frame.last_in_buffer:
+            self._deliveries.flush()
+
+
+async def serve(config: RunConfig, life: Lifecycle) -> None:
+    """Stays connected until asked to stop.
+
+    Raises:
+        PlantError: fanout cannot be reached in time.
+    """
+    deliveries = Deliveries(config)
+    connections = min(config.subscribers, config.scenario.load.tenants)
+    shares = [range(number, config.scenario.load.tenants, connections) for number in range(connections)]
+    urls = [f"ws://{config.host}:{config.fanout_port}{PATH}?tenants={','.join(map(str, share))}" for share in shares]
+    transports = [await _connect(url, deliveries) for url in urls]
+    listening = [
+        asyncio.create_task(_listen(url, transport, deliveries))
+        for url, transport in zip(urls, transports, strict=True)
+    ]
+    life.ready()
+    stopped = asyncio.create_task(life.stopped())
+    done, _ = await asyncio.wait([stopped, *listening], return_when=asyncio.FIRST_COMPLETED)
+    for task in [stopped, *listening]:
+        task.cancel()
+    deliveries.flush()
+    log.info("got %d events, dropped %d delivered before", deliveries.events, deliveries.duplicates)
+    life.report({"events": deliveries.events, "duplicates": deliveries.duplicates})
+    for task in done - {stopped}:
+        task.result()
+
+
+async def _connect(url: str, deliveries: Deliveries) -> WSTransport:
+    deadline = time.monotonic() + CONNECT_S
+    while True:
+        try:
+            transport, _ = await ws_connect(lambda: Listener(deliveries), url)
+        except (OSError, WSError) as error:
+            if time.monotonic() > deadline:
+                raise PlantError(f"subscriber: fanout must answer at {url}, got {error!r}; see its log") from None
+            await asyncio.sleep(PAUSE_S)
+        else:
+            return transport
+
+
+async def _listen(url: str, transport: WSTransport, deliveries: Deliveries) -> None:
+    while True:
+        await transport.wait_disconnected()
+        log.warning("disconnected; connects again")
+        transport = await _connect(url, deliveries)
+
+
+if __name__ == "__main__":
+    run_process("subscriber", serve)

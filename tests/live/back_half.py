@@ -1,0 +1,161 @@
+"""The back half of the pipeline under test: its processes, and events written straight to Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from live_adapters import stack as local_stack
+from live_adapters.pipeline.batcher import Batcher
+from live_adapters.pipeline.codec import EventArray, blank_events
+from live_adapters.pipeline.config import RunConfig, write_config
+from live_adapters.pipeline.producer import FrameSender, make_producer
+from live_adapters.pipeline.storage import count_effects
+from sentra_sim.scenario import load_scenario
+from sentra_sim.scenario.keys import tenant_of
+
+SCENARIO = Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml"
+WAIT_S = 30.0
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.socket() for _ in range(count)]
+    for opened in sockets:
+        opened.bind(("127.0.0.1", 0))
+    ports = [opened.getsockname()[1] for opened in sockets]
+    for opened in sockets:
+        opened.close()
+    return ports
+
+
+def make_config(stack: local_stack.Endpoints, scratch: Path, topic: str = "back-half") -> RunConfig:
+    gateway, pricing, fanout, ingest = free_ports(4)
+    config = RunConfig(
+        scenario=load_scenario(SCENARIO),
+        seed=1,
+        warmup_s=0.0,
+        load_s=1.0,
+        topic=topic,
+        kafka=stack.kafka,
+        postgres_dsn=stack.postgres_dsn,
+        redis_host=stack.redis.host,
+        redis_port=stack.redis.port,
+        clickhouse_host=stack.clickhouse.host,
+        clickhouse_port=stack.clickhouse.port,
+        gateway_port=gateway,
+        pricing_port=pricing,
+        fanout_port=fanout,
+        fanout_ingest_port=ingest,
+        scratch=scratch,
+    )
+    local_stack.ensure_topic(stack.kafka, topic, config.partitions)
+    write_config(config)
+    return config
+
+
+def make_events(count: int, first_sequence: int = 1, *, session: int = 1, keys: int = 500, seed: int = 1) -> EventArray:
+    rng = np.random.default_rng(seed)
+    events = blank_events(count, 64)
+    events["session"] = session
+    events["sequence"] = np.arange(first_sequence, first_sequence + count)
+    events["key"] = rng.integers(0, keys, count)
+    events["tenant"] = tenant_of(events["key"].astype(np.uint32), 20)
+    events["quantity"] = 1.0 + rng.random(count)
+    events["limit_price"] = 100.0 + rng.standard_normal(count)
+    return events
+
+
+async def produce(config: RunConfig, events: EventArray, *, frame_events: int = 250, rate_eps: float | None = None) -> None:
+    """Writes events to Kafka in frames, all acknowledged when it returns; paced when a rate is given."""
+    producer = make_producer(config.kafka)
+    await producer.start()
+    sender = FrameSender(producer, config.topic, config.partitions, lambda frame: None)
+    batcher = Batcher(config.partitions, frame_events, 10**12)
+    block = frame_events * config.partitions
+    begun = time.monotonic()
+    for start in range(0, len(events), block):
+        sender.put(batcher.add(events[start : start + block], time.monotonic_ns()))
+        sender.put(batcher.close_all(time.monotonic_ns()))
+        if rate_eps is None:
+            await sender.until_below(50_000)
+        else:
+            await asyncio.sleep(max(0.0, begun + (start + block) / rate_eps - time.monotonic()))
+    await sender.until_below(1)
+    await sender.close()
+    await producer.stop()
+
+
+async def until_taken(config: RunConfig, records: int) -> dict[str, int]:
+    """Waits until PostgreSQL's progress accounts for so many records."""
+    deadline = time.monotonic() + WAIT_S
+    while (counts := await count_effects(config))["progress"] < records:
+        assert time.monotonic() < deadline, f"only {counts} after {WAIT_S} s"
+        await asyncio.sleep(0.05)
+    return counts
+
+
+class Processes:
+    """Processes of the pipeline by name."""
+
+    def __init__(self, config: RunConfig) -> None:
+        self.config = config
+        self.running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, *names: str) -> None:
+        for name in names:
+            ready = self.config.scratch / f"{name}.ready"
+            ready.unlink(missing_ok=True)
+            command = [sys.executable, "-m", f"live_adapters.pipeline.{name}", "--config", str(self.config.file)]
+            with (self.config.scratch / f"{name}.log").open("ab") as log:
+                self.running[name] = subprocess.Popen(command, stdout=log, stderr=log)
+            self._until_ready(name, ready)
+
+    def _until_ready(self, name: str, ready: Path) -> None:
+        deadline = time.monotonic() + WAIT_S
+        while not ready.exists():
+            assert self.running[name].poll() is None, self.log(name)
+            assert time.monotonic() < deadline, self.log(name)
+            time.sleep(0.02)
+
+    def kill(self, name: str) -> None:
+        self.running[name].kill()
+        self.running.pop(name).wait()
+
+    def end(self, name: str) -> int:
+        process = self.running.pop(name)
+        process.send_signal(signal.SIGTERM)
+        return process.wait(WAIT_S)
+
+    def wait(self, name: str) -> int:
+        return self.running.pop(name).wait(WAIT_S)
+
+    def log(self, name: str) -> str:
+        return (self.config.scratch / f"{name}.log").read_text()
+
+    def cpu_s(self, name: str) -> float:
+        fields = Path(f"/proc/{self.running[name].pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return sum(int(field) for field in fields[11:13]) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def back_half(config: RunConfig, names: tuple[str, ...] = ("pricing", "fanout", "subscriber", "worker")) -> Iterator[Processes]:
+    processes = Processes(config)
+    try:
+        processes.start(*names)
+        yield processes
+        for name in reversed(tuple(processes.running)):
+            assert processes.end(name) == 0, processes.log(name)
+    finally:
+        for process in processes.running.values():
+            process.kill()
+            process.wait()
