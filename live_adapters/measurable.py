@@ -7,19 +7,7 @@ import socket
 from collections.abc import Mapping
 
 from sentra_sim.errors import InputError, ScenarioError
-from sentra_sim.scenario import (
-    Batcher,
-    Broadcast,
-    ConsumerGroup,
-    Log,
-    Pool,
-    Scenario,
-    Source,
-    Store,
-    only,
-    parse_scenario,
-    scenario_data,
-)
+from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, only
 
 BROKERS = 3
 STATIONS: dict[str, type] = {
@@ -35,20 +23,6 @@ STATIONS: dict[str, type] = {
 }
 PORTS = ("gateway", "pricing", "fanout", "fanout_ingest")
 LOOPBACK = "127.0.0.1"
-
-
-def with_load(scenario: Scenario, rate_eps: float | None, arrivals: str | None) -> Scenario:
-    """Returns the scenario with another rate or another arrival process.
-
-    Raises:
-        ScenarioError: the value breaks a rule of the schema.
-    """
-    data = scenario_data(scenario)
-    if rate_eps is not None:
-        data["load"]["rate_eps"] = rate_eps
-    if arrivals is not None:
-        data["load"]["arrivals"] = arrivals
-    return parse_scenario(data, place=scenario.name)
 
 
 def check_scenario(scenario: Scenario) -> None:

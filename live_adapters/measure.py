@@ -21,9 +21,9 @@ from live_adapters import stack
 from live_adapters.hostspeed import loop_seconds, relative_speed
 from live_adapters.load import NAME as GENERATOR
 from live_adapters.load import SUMMARY_FILE, LoadSummary
-from live_adapters.measurable import check_scenario, check_times, choose_ports, with_load
+from live_adapters.measurable import check_scenario, check_times, choose_ports
 from live_adapters.pipeline.config import CONFIG_FILE, RunConfig, read_config, write_config
-from live_adapters.pipeline.storage import count_effects, reset_stores
+from live_adapters.pipeline.storage import count_effects, end_offsets, reset_stores
 from live_adapters.pipeline.supervisor import Supervisor
 from live_adapters.procstat import CpuSampler, HostUse
 from live_adapters.recorder import Recording, record
@@ -32,7 +32,7 @@ from live_adapters.validity import judge
 from live_adapters.watch import Progress, Watch
 from sentra_sim.errors import PlantError
 from sentra_sim.records import Manifest, Run, describe_machine, read_run, refuse_existing, versions, write_run
-from sentra_sim.scenario import Scenario, processes, scenario_data, scenario_hash
+from sentra_sim.scenario import Scenario, processes, scenario_data, scenario_hash, with_load
 from sentra_sim.units import NS_PER_S
 
 WORKER_RESTARTS = 3
@@ -96,7 +96,7 @@ def measure(
     """
     out = Path(out)
     check_times(seconds, warmup_s)
-    scenario = with_load(scenario, rate_eps, arrivals)
+    scenario = with_load(scenario, rate_eps=rate_eps, arrivals=arrivals)
     check_scenario(scenario)
     refuse_existing(out, replace=replace)
     chosen = choose_ports(ports)
@@ -134,11 +134,11 @@ def _measure(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> t
     with _topic(config):
         asyncio.run(reset_stores(config))
         played = _play(config, endpoints, report)
-        effects = asyncio.run(count_effects(config))
+        stored, ends = asyncio.run(_count(config))
     loops.append(loop_seconds())
     report(Progress("writing", config.load_s, config.load_s))
     recording = record(config.scratch, config.scenario, played.summary.epoch_ns, played.host)
-    counters = _counters(played, recording, effects)
+    counters = _counters(played, recording, stored, sum(ends.values()))
     speed = relative_speed(sum(loops) / len(loops), home())
     validity = judge(
         played.summary,
@@ -166,6 +166,10 @@ def _measure(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> t
         validity=validity,
     )
     return recording, manifest
+
+
+async def _count(config: RunConfig) -> tuple[dict[str, int], dict[int, int]]:
+    return await count_effects(config), await end_offsets(config)
 
 
 def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Played:
@@ -234,18 +238,25 @@ def _drain(config: RunConfig, supervisor: Supervisor, watch: Watch, epoch_ns: in
     return True
 
 
-def _counters(played: _Played, recording: Recording, effects: Mapping[str, int]) -> dict[str, int]:
-    """What the run counted, of the whole load. `lost`, `duplicates`: acknowledged events against their effects in PostgreSQL."""
+def _counters(played: _Played, recording: Recording, stored: Mapping[str, int], log_end: int) -> dict[str, int]:
+    """What the run counted, of the whole load.
+
+    `effects`: events in effect in PostgreSQL. `lost`, `duplicates`: acknowledged events against them. `refused_duplicates`: records
+    that the worker knew already. `unread`: records of the log that no worker has taken.
+    """
     acked = played.summary.acked_events
     return {
         "sent": played.summary.sent_events,
         "refused": played.summary.refused_events,
         **recording.counters,
         "acked": acked,
-        **effects,
-        "lost": max(0, acked - effects["effects"]),
-        "duplicates": max(0, effects["effects"] - acked),
-        "early_acks": recording.early_acks,
+        "effects": stored["effects"],
+        "refused_duplicates": stored["duplicates"],
+        "dead": stored["dead"],
+        "lost": max(0, acked - stored["effects"] - stored["dead"]),
+        "duplicates": max(0, stored["effects"] + stored["dead"] - acked),
+        "unread": log_end - stored["progress"],
+        "late_stamps": recording.late_stamps,
         "worker_restarts": played.worker_restarts,
     }
 

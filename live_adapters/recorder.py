@@ -52,13 +52,13 @@ class HopNames:
 class Recording:
     """The tables of a run, and what the recorder saw of the instrument's health.
 
-    `negative_hops`: frames by hop whose time lies before the hop that precedes it; the clock or a log lies. `early_acks`: frames
-    that a worker held before the gateway heard of their acknowledgement.
+    `negative_hops`: frames by hop whose time lies before the hop that precedes it; the clock or a log lies. `late_stamps`: times
+    taken back because the receiver held the frame before the sender noted that it had gone.
     """
 
     tables: Tables
     negative_hops: dict[str, int]
-    early_acks: int
+    late_stamps: int
     counters: dict[str, int]
 
 
@@ -85,7 +85,8 @@ def record(scratch: Path, scenario: Scenario, epoch_ns: int, host: HostUse) -> R
     """Joins the hop logs of a run per frame.
 
     A frame that was split over polls takes the last time of each hop, as does one that several tenants receive. Only polls
-    that had an effect count: what a worker refused as a duplicate tells nothing of when the frame was done.
+    that had an effect count: what a worker refused as a duplicate tells nothing of when the frame was done. Who holds a frame
+    proves that it was acknowledged (`started`) or sent (`delivered`), so a sender's later note of it is set back to then.
 
     Args:
         scratch: Folder of the hop logs.
@@ -96,8 +97,7 @@ def record(scratch: Path, scenario: Scenario, epoch_ns: int, host: HostUse) -> R
     names = hop_names(scenario)
     gateway = hoplog.read_log(scratch, *hoplog.GATEWAY_FRAMES)
     columns, counters = _frame_columns(scratch, gateway, names)
-    early = columns[names.acked] > columns[names.started]
-    columns[names.acked] = np.where(early, columns[names.started], columns[names.acked])
+    late_stamps = _set_back(columns, names.acked, names.started) + _set_back(columns, names.sent, names.delivered)
     frames = _frames_table(columns, scenario, epoch_ns)
     events = _events_table(scratch, gateway)
     metrics = [
@@ -108,22 +108,32 @@ def record(scratch: Path, scenario: Scenario, epoch_ns: int, host: HostUse) -> R
     return Recording(
         tables=Tables(frames=frames, events=events, metrics=pl.concat(metrics)),
         negative_hops=negative_hops(frames, events, scenario),
-        early_acks=int(early.sum()),
+        late_stamps=late_stamps,
         counters=counters,
     )
 
 
 def negative_hops(frames: pl.DataFrame, events: pl.DataFrame, scenario: Scenario) -> dict[str, int]:
-    """Counts by hop the frames (events, for the first hop) whose hop lies before its predecessor; hops without any are left out."""
+    """Counts by hop the frames whose hop lies before its predecessor; hops without any are left out.
+
+    Before the first hop lies the intended send time of the frame's first event: the frame was opened by it.
+    """
+    first_event = (frames["events"].cum_sum() - frames["events"]).cast(pl.Int64)
     found = {}
     for edge in hop_edges(scenario):
         if edge.after == INTENDED:
-            count = int((events["intended_offset_ns"] > 0).sum())
+            count = int((events["intended_offset_ns"].gather(first_event) > 0).sum())
         else:
             count = int((frames[hop_column(edge.hop)] < frames[hop_column(edge.after)]).sum() or 0)
         if count:
             found[edge.hop] = count
     return found
+
+
+def _set_back(columns: Columns, sent: str, held: str) -> int:
+    late = (columns[sent] > columns[held]) & (columns[sent] != _NEVER)
+    columns[sent] = np.where(late, columns[held], columns[sent])
+    return int(late.sum())
 
 
 def _frame_columns(scratch: Path, gateway: NDArray[np.void], names: HopNames) -> tuple[Columns, dict[str, int]]:
@@ -162,7 +172,6 @@ def _frame_columns(scratch: Path, gateway: NDArray[np.void], names: HopNames) ->
         "acked": int(gateway["events"].sum()),
         "delivered": int(np.minimum(counts[names.delivered], gateway["events"]).sum()),
         "delivered_again": int(np.maximum(counts[names.delivered] - gateway["events"], 0).sum()),
-        "refused_duplicates": int(worker["duplicates"].sum()),
         "polls": len(np.unique(worker["poll"])),
         "frames": len(frame),
     }
@@ -181,9 +190,9 @@ class _Rows:
 
     def last(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Returns the greatest value per frame, `_NEVER` for a frame without rows."""
-        found = np.full(self._count, -1, dtype=np.int64)
+        found = np.zeros(self._count, dtype=np.int64)
         np.maximum.at(found, self._at[self._known], values[self._known])
-        return np.where(found < 0, _NEVER, found)
+        return np.where(found == 0, _NEVER, found)  # a process logs 0 for what did not happen
 
     def total(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Returns the sum of values per frame."""

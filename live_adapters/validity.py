@@ -91,7 +91,7 @@ def _lost(counters: Mapping[str, int], drained: bool) -> list[str]:
         found.append(
             f"everything acknowledged must arrive, got {missing} events still missing when nothing moved any more"
         )
-    for name in ("lost", "duplicates"):
+    for name in ("lost", "duplicates", "unread"):
         if counters[name]:
-            found.append(f"{name} must be 0, got {counters[name]}; effects in PostgreSQL against acknowledged events")
+            found.append(f"{name} must be 0, got {counters[name]}; PostgreSQL against what Kafka acknowledged")
     return found
