@@ -1,0 +1,95 @@
+"""The compiled engine's calendar: a heap ordered by (time, sequence of scheduling), like SimPy's, and a ring for what is due at once."""
+
+from __future__ import annotations
+
+from sentra_sim.engine._memory import Row, Sim, cpu_at, delay_at, draw_at, entry_at, plain, ring_at
+
+# Kinds of calendar entries.
+GOT, DONE, PUT, SLICE, ALARM, SOURCE_DUE, ARRIVE, LINGER, ACK, AVAILABLE, WAKE, REPLY, VISIBLE, FLUSHED = range(14)
+WRITER_WOKEN, WRITER_DUE, HEARD, TICK_DUE = range(14, 18)
+
+
+@plain
+def push(sim: Sim, delay: float, kind: int, subject: int, detail: int) -> None:
+    """Schedules an event after a delay."""
+    time = sim.now + delay
+    if max(sim.ring_size, sim.heap_size) == sim.room:
+        sim.full = 1
+        return
+    sim.seq += 1
+    if time == sim.now:
+        entry = ring_at(sim, (sim.ring_head + sim.ring_size) & (sim.room - 1))
+        sim.ring_size += 1
+    else:
+        entry = heap_insert(sim.heap, sim.heap_size, time)
+        sim.heap_size += 1
+    entry.time, entry.seq, entry.kind, entry.subject, entry.detail = time, sim.seq, kind, subject, detail
+
+
+@plain
+def heap_insert(heap: int, size: int, time: float) -> Row:
+    """Makes room in a heap for an entry of a time, later than all equal ones, and returns the row to fill."""
+    at = size
+    while at > 0:
+        parent = entry_at(heap, (at - 1) >> 1)
+        if time >= parent.time:
+            break
+        copy_entry(parent, entry_at(heap, at))
+        at = (at - 1) >> 1
+    return entry_at(heap, at)
+
+
+@plain
+def heap_remove_first(heap: int, size: int) -> None:
+    """Removes the first entry of a heap that has `size` entries without it: the last one takes its place and sinks."""
+    last = entry_at(heap, size)
+    at = 0
+    while 2 * at + 1 < size:
+        child = 2 * at + 1
+        least = entry_at(heap, child)
+        if child + 1 < size and before(entry_at(heap, child + 1), least):
+            child += 1
+            least = entry_at(heap, child)
+        if before(last, least):
+            break
+        copy_entry(least, entry_at(heap, at))
+        at = child
+    copy_entry(last, entry_at(heap, at))
+
+
+@plain
+def before(one: Row, other: Row) -> bool:
+    """Tells whether an entry comes before another."""
+    return one.time < other.time or (one.time == other.time and one.seq < other.seq)  # type: ignore[no-any-return]
+
+
+@plain
+def copy_entry(source: Row, target: Row) -> None:
+    """Copies an entry of a heap."""
+    target.time, target.seq = source.time, source.seq
+    target.kind, target.subject, target.detail = source.kind, source.subject, source.detail
+
+
+@plain
+def draw(sim: Sim, row: Row) -> float:
+    if row.drawn == row.draw_count:  # constant streams hold one number
+        row.drawn = 0
+    row.drawn += 1
+    return draw_at(sim, row.draw_start + row.drawn - 1).value  # type: ignore[no-any-return]
+
+
+@plain
+def delay_of(sim: Sim, number: int) -> float:
+    row = delay_at(sim, number)
+    return row.mean * draw(sim, row)  # type: ignore[no-any-return]
+
+
+@plain
+def charge(sim: Sim, process: int, start: float, end: float) -> None:
+    """Books a busy interval of one core to the whole seconds that it touches."""
+    second = int(start)
+    while second + 1 < end:
+        cpu_at(sim, process, second).value += second + 1 - start
+        second += 1
+        start = second
+    cpu_at(sim, process, second).value += end - start

@@ -1,0 +1,197 @@
+"""Hosts of the compiled engine: FIFO with a time slice, processor sharing, and the CPU accounts. `reference_hosts.py` is the model."""
+
+from __future__ import annotations
+
+from sentra_sim.engine._calendar import ALARM, DONE, SLICE, charge, draw, heap_insert, heap_remove_first, push
+from sentra_sim.engine._memory import Sim, cpu_at, entry_at, host_at, lane_at, plain, thread_at, virtual_at, work_at
+
+
+@plain
+def run_job(sim: Sim, thread: int, work: int, frames: int, events: int) -> None:
+    """Starts a thread's job: its demand, then a core or a place in the queue."""
+    row, job = thread_at(sim, thread), work_at(sim, work)
+    host = host_at(sim, row.host)
+    demand = (job.job + job.frame * frames + job.event * events) * draw(sim, job)
+    cold = 1.0
+    if row.finished >= 0.0:
+        gap = sim.now - row.finished
+        cold = gap / (gap + job.tau)
+    row.remaining = (demand + job.cold * cold) / host.speed
+    if host.ps:
+        join_sharing(sim, thread)
+    elif host.idle > 0:
+        host.idle -= 1
+        start_slice(sim, thread)
+    elif not row.low and host.low_running > 0:
+        preempt(sim, row.host)
+        start_slice(sim, thread)
+    else:
+        append_lane(sim, thread)
+
+
+@plain
+def append_lane(sim: Sim, thread: int) -> None:
+    """Queues a thread for a core."""
+    lane = lane_at(sim, thread_at(sim, thread).lane)
+    thread_at(sim, thread).next = -1
+    if lane.head < 0:
+        lane.head = thread
+    else:
+        thread_at(sim, lane.tail).next = thread
+    lane.tail = thread
+
+
+@plain
+def start_slice(sim: Sim, thread: int) -> None:
+    """Lets a thread run on a core until its slice or its job ends."""
+    row = thread_at(sim, thread)
+    host = host_at(sim, row.host)
+    row.ran = min(row.remaining, host.slice)
+    row.started = sim.now
+    row.running = 1
+    row.token += 1
+    host.low_running += row.low
+    host.starts += 1
+    row.start_number = host.starts
+    push(sim, row.ran, SLICE, thread, row.token)
+
+
+@plain
+def preempt(sim: Sim, host: int) -> None:
+    """Takes the core from the low-priority thread that started its slice first; it goes to the head of its lane."""
+    victim = -1
+    for thread in range(sim.thread_count):
+        row = thread_at(sim, thread)
+        if row.host != host or not row.running or not row.low:
+            continue
+        if victim < 0 or row.start_number < thread_at(sim, victim).start_number:
+            victim = thread
+    row = thread_at(sim, victim)
+    now = sim.now
+    charge(sim, row.process, row.started, now)
+    row.remaining = max(0.0, row.remaining - (now - row.started))
+    row.running = 0
+    row.token += 1  # the slice's end, still in the calendar, finds another token
+    host_at(sim, host).low_running -= 1
+    lane = lane_at(sim, row.lane)
+    row.next = lane.head
+    if lane.head < 0:
+        lane.tail = victim
+    lane.head = victim
+
+
+@plain
+def end_slice(sim: Sim, thread: int, token: int) -> None:
+    """Ends a slice, unless the thread was preempted in it, and gives the core to the next thread."""
+    row = thread_at(sim, thread)
+    if token != row.token:
+        return
+    host = host_at(sim, row.host)
+    charge(sim, row.process, row.started, sim.now)
+    row.running = 0
+    host.low_running -= row.low
+    row.remaining -= row.ran
+    if row.remaining > 0.0:
+        append_lane(sim, thread)
+    else:
+        row.finished = sim.now
+        push(sim, 0.0, DONE, thread, 0)
+    for number in range(2 * row.host, 2 * row.host + 2):
+        lane = lane_at(sim, number)
+        if lane.head >= 0:
+            first = lane.head
+            lane.head = thread_at(sim, first).next
+            start_slice(sim, first)
+            return
+    host.idle += 1
+
+
+@plain
+def join_sharing(sim: Sim, thread: int) -> None:
+    """Lets a job share the cores from now on."""
+    row = thread_at(sim, thread)
+    advance_clock(sim, row.host)
+    lane = lane_at(sim, row.lane)
+    row.started = sim.now
+    row.virtual_start = lane.virtual
+    finish = lane.virtual + row.remaining
+    entry = heap_insert(lane.jobs, lane.active, finish)
+    lane.active += 1
+    lane.joined += 1
+    entry.time, entry.seq, entry.subject = finish, lane.joined, thread
+    set_alarm(sim, row.host)
+
+
+@plain
+def advance_clock(sim: Sim, host: int) -> None:
+    """Brings the virtual clocks of both lanes to now: each runs at the rate at which one job of its lane is served."""
+    row, now = host_at(sim, host), sim.now
+    for number in range(2 * host, 2 * host + 2):
+        lane = lane_at(sim, number)
+        for second in range(int(row.clock) + 1, int(now) + 1):
+            virtual_at(sim, number, second).value = lane.virtual + (second - row.clock) * lane.rate
+        lane.virtual += (now - row.clock) * lane.rate
+    row.clock = now
+
+
+@plain
+def set_alarm(sim: Sim, host: int) -> None:
+    """Sets the rates for the jobs present, and the alarm for the one that will be done first."""
+    row, normal, low = host_at(sim, host), lane_at(sim, 2 * host), lane_at(sim, 2 * host + 1)
+    normal.rate = min(1.0, row.cores / normal.active) if normal.active > 0 else 0.0
+    low.rate = min(1.0, (row.cores - min(normal.active, row.cores)) / low.active) if low.active > 0 else 0.0
+    row.alarm += 1
+    next_lane, wait = -1, 0.0
+    for number in range(2 * host, 2 * host + 2):
+        lane = lane_at(sim, number)
+        if lane.rate > 0.0:
+            left = max(0.0, (entry_at(lane.jobs, 0).time - lane.virtual) / lane.rate)
+            if next_lane < 0 or left < wait:
+                next_lane, wait = number, left
+    if next_lane >= 0:
+        push(sim, wait, ALARM, next_lane, row.alarm)
+
+
+@plain
+def leave_sharing(sim: Sim, number: int, alarm: int) -> None:
+    """Ends the first job of a lane, unless jobs came or went since the alarm was set."""
+    host = number >> 1
+    if alarm != host_at(sim, host).alarm:
+        return
+    advance_clock(sim, host)
+    lane = lane_at(sim, number)
+    finish, thread = entry_at(lane.jobs, 0).time, entry_at(lane.jobs, 0).subject
+    lane.virtual = max(lane.virtual, finish)
+    lane.active -= 1
+    heap_remove_first(lane.jobs, lane.active)
+    charge_share(sim, thread, finish)
+    thread_at(sim, thread).finished = sim.now
+    push(sim, 0.0, DONE, thread, 0)
+    set_alarm(sim, host)
+
+
+@plain
+def charge_share(sim: Sim, thread: int, end: float) -> None:
+    """Books what a sharing job got until its lane's clock showed `end`."""
+    row = thread_at(sim, thread)
+    last = int(sim.now)
+    got = row.virtual_start
+    for second in range(int(row.started), last + 1):
+        upto = min(virtual_at(sim, row.lane, second + 1).value, end) if second < last else end
+        cpu_at(sim, row.process, second).value += upto - got
+        got = upto
+
+
+@plain
+def charge_unfinished(sim: Sim) -> None:
+    """Books what the jobs that the end of the run cuts off have used."""
+    for host in range(sim.host_count):
+        advance_clock(sim, host)
+        for number in range(2 * host, 2 * host + 2):
+            lane = lane_at(sim, number)
+            for at in range(lane.active):
+                charge_share(sim, entry_at(lane.jobs, at).subject, lane.virtual)
+    for thread in range(sim.thread_count):
+        row = thread_at(sim, thread)
+        if row.running:
+            charge(sim, row.process, row.started, sim.now)

@@ -1,0 +1,78 @@
+"""Rows of the compiled engine's tables, reached through one record that holds the tables' addresses.
+
+Passing some thirty arrays from function to function would cost more than the simulation itself; a record is one pointer. Rows
+are not checked against the length of their table: whoever adds one checks first (`full`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+from numba import types
+from numba.extending import intrinsic
+
+from sentra_sim.engine import tables as t
+
+F = TypeVar("F", bound=Callable[..., Any])
+Row = Any  # a row of a table, with the fields of its record type
+Sim = Any  # the one row of tables.STATE
+
+
+def plain(function: F) -> F:
+    """Compiles a function as a part of the engine's one cached entry."""
+    return cast(F, numba.njit(function))
+
+
+def _generate_row(typing_context: Any, address: Any, number: Any, dtype: Any) -> Any:
+    """Returns row `number` of the table of records at `address`; writing to its fields writes to the table."""
+    del typing_context
+    record = dtype.dtype
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = context.get_value_type(types.voidptr)
+        offset = builder.mul(args[1], context.get_constant(types.int64, record.size))
+        place = builder.inttoptr(builder.add(args[0], offset), pointer)
+        return builder.bitcast(place, context.get_value_type(signature.return_type))
+
+    return record(types.int64, types.int64, dtype), generate
+
+
+_row: Any = intrinsic(_generate_row)
+
+
+def _table(function: Callable[..., Any]) -> Callable[..., Any]:
+    return cast(Callable[..., Any], numba.njit(forceinline=True)(function))
+
+
+entry_at = _table(lambda heap, number: _row(heap, number, t.EVENT))
+ring_at = _table(lambda sim, number: _row(sim.ring, number, t.EVENT))
+node_at = _table(lambda sim, number: _row(sim.nodes, number, t.NODE))
+host_at = _table(lambda sim, number: _row(sim.hosts, number, t.HOST))
+lane_at = _table(lambda sim, number: _row(sim.lanes, number, t.LANE))
+thread_at = _table(lambda sim, number: _row(sim.threads, number, t.THREAD))
+server_at = _table(lambda sim, number: _row(sim.servers, number, t.SERVER))
+work_at = _table(lambda sim, number: _row(sim.works, number, t.WORK))
+delay_at = _table(lambda sim, number: _row(sim.delays, number, t.DELAY))
+draw_at = _table(lambda sim, number: _row(sim.draws, number, t.NUMBER))
+due_at = _table(lambda sim, message: _row(sim.due, message, t.NUMBER))
+first_event_at = _table(lambda sim, message: _row(sim.first_event, message, t.INDEX))
+partition_at = _table(lambda sim, event: _row(sim.event_partition, event, t.SMALL))
+frame_of = _table(lambda sim, event: _row(sim.event_frame, event, t.INDEX))
+open_at = _table(lambda sim, partition: _row(sim.open_frame, partition, t.INDEX))
+frame_at = _table(lambda sim, number: _row(sim.frame_table, number, t.FRAME))
+hop_at = _table(lambda sim, frame, hop: _row(sim.hops, frame * sim.hop_count + hop, t.NUMBER))
+request_at = _table(lambda sim, number: _row(sim.request_table, number, t.REQUEST))
+request_frame_at = _table(lambda sim, place: _row(sim.request_frames, place, t.INDEX))
+poll_at = _table(lambda sim, number: _row(sim.poll_table, number, t.POLL))
+poll_frame_at = _table(lambda sim, place: _row(sim.poll_frames, place, t.INDEX))
+broker_at = _table(lambda sim, number: _row(sim.brokers, number, t.BROKER))
+follower_at = _table(lambda sim, place: _row(sim.followers, place, t.INDEX))
+replica_at = _table(lambda sim, number: _row(sim.replicas, number, t.REPLICA))
+call_at = _table(lambda sim, number: _row(sim.calls, number, t.INDEX))
+station_at = _table(lambda sim, number: _row(sim.stations, number, t.STATION))
+link_at = _table(lambda sim, place: _row(sim.links, place, t.INDEX))
+background_at = _table(lambda sim, number: _row(sim.backgrounds, number, t.BACKGROUND))
+cpu_at = _table(lambda sim, process, second: _row(sim.cpu, process * sim.second_count + second, t.NUMBER))
+virtual_at = _table(lambda sim, lane, second: _row(sim.virtual, lane * sim.second_count + second, t.NUMBER))

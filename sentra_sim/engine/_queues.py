@@ -1,0 +1,71 @@
+"""Queues of jobs in the compiled engine: linked lists of nodes, and the threads that wait for a job, like `simpy.Store`."""
+
+from __future__ import annotations
+
+from sentra_sim.engine._calendar import GOT, PUT, push
+from sentra_sim.engine._memory import Row, Sim, node_at, plain, server_at, thread_at
+
+
+@plain
+def new_node(sim: Sim, work: int, ref: int) -> int:
+    """Takes a free node for a job: a kind of work and the number of what it is done on."""
+    node = sim.free_node
+    if node_at(sim, node).next < 0:
+        sim.full = 1  # the last free node stays, so that there is always one to write to
+        return node  # type: ignore[no-any-return]
+    sim.free_node = node_at(sim, node).next
+    row = node_at(sim, node)
+    row.work, row.ref, row.next = work, ref, -1
+    return node  # type: ignore[no-any-return]
+
+
+@plain
+def free(sim: Sim, node: int) -> None:
+    """Gives a node back."""
+    node_at(sim, node).next = sim.free_node
+    sim.free_node = node
+
+
+@plain
+def link(sim: Sim, queue: Row, node: int) -> None:
+    """Appends a node to a list."""
+    if queue.head < 0:
+        queue.head = node
+    else:
+        node_at(sim, queue.tail).next = node
+    queue.tail = node
+
+
+@plain
+def put(sim: Sim, server: int, work: int, ref: int) -> None:
+    """Queues a job."""
+    queue = server_at(sim, server)
+    link(sim, queue, new_node(sim, work, ref))
+    if queue.idle_head >= 0:
+        push(sim, 0.0, PUT, server, 0)
+
+
+@plain
+def get_job(sim: Sim, thread: int) -> None:
+    """A thread asks for its next job; those idle longest are served first."""
+    queue = server_at(sim, thread_at(sim, thread).server)
+    thread_at(sim, thread).next = -1
+    if queue.idle_head < 0:
+        queue.idle_head = thread
+    else:
+        thread_at(sim, queue.idle_tail).next = thread
+    queue.idle_tail = thread
+    match_jobs(sim, thread_at(sim, thread).server)
+
+
+@plain
+def match_jobs(sim: Sim, server: int) -> None:
+    """Gives the first jobs of a queue to the threads that wait."""
+    queue = server_at(sim, server)
+    while queue.head >= 0 and queue.idle_head >= 0:
+        node, thread = queue.head, queue.idle_head
+        row = thread_at(sim, thread)
+        queue.head, queue.idle_head = node_at(sim, node).next, row.next
+        row.work, row.ref = node_at(sim, node).work, node_at(sim, node).ref
+        free(sim, node)
+        push(sim, 0.0, GOT, thread, 0)

@@ -1,0 +1,403 @@
+"""Stations of the compiled engine: what each does when a job is done. `reference.py` is the model, in the same order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sentra_sim.engine._calendar import (
+    ACK,
+    ARRIVE,
+    AVAILABLE,
+    FLUSHED,
+    HEARD,
+    LINGER,
+    REPLY,
+    SOURCE_DUE,
+    TICK_DUE,
+    VISIBLE,
+    WAKE,
+    WRITER_DUE,
+    WRITER_WOKEN,
+    delay_of,
+    push,
+)
+from sentra_sim.engine._hosts import run_job
+from sentra_sim.engine._memory import (
+    Sim,
+    background_at,
+    broker_at,
+    call_at,
+    due_at,
+    first_event_at,
+    follower_at,
+    frame_at,
+    frame_of,
+    hop_at,
+    link_at,
+    node_at,
+    open_at,
+    partition_at,
+    plain,
+    poll_at,
+    poll_frame_at,
+    replica_at,
+    request_at,
+    request_frame_at,
+    station_at,
+    thread_at,
+)
+from sentra_sim.engine._queues import free, get_job, link, new_node, put
+from sentra_sim.engine.tables import BATCHER, CONSUMER, LOG, SEND, SERVE, SOURCE, SUBSCRIBE, TICK
+
+FETCHING, PROCESSING = -2, -1  # what a replica does before its calls 0, 1, ...
+
+
+@plain
+def source_next(sim: Sim) -> None:
+    """Waits until the next message is due, unless it is."""
+    if sim.message == sim.message_count:
+        return
+    wait = due_at(sim, sim.message).value - sim.now
+    if wait > 0.0:
+        push(sim, wait, SOURCE_DUE, 0, 0)
+    else:
+        source_send(sim)
+
+
+@plain
+def source_send(sim: Sim) -> None:
+    """Sends the next message."""
+    events = first_event_at(sim, sim.message + 1).value - first_event_at(sim, sim.message).value
+    run_job(sim, sim.source_thread, sim.source_work, 1, events)
+
+
+@plain
+def buffer(sim: Sim, message: int) -> None:
+    """Puts a message's events into the open frames of their partitions."""
+    for event in range(first_event_at(sim, message).value, first_event_at(sim, message + 1).value):
+        partition = partition_at(sim, event).value
+        frame = open_at(sim, partition).value
+        if frame < 0:
+            frame = open_frame(sim, partition)
+            if sim.full:
+                return
+        frame_of(sim, event).value = frame
+        frame_at(sim, frame).events += 1
+        if frame_at(sim, frame).events == sim.max_events:
+            close_frame(sim, frame)
+
+
+@plain
+def open_frame(sim: Sim, partition: int) -> int:
+    """Opens a partition's next frame, which closes after the linger."""
+    frame = sim.frames
+    if frame == sim.max_frames:
+        sim.full = 2
+        return -1
+    sim.frames += 1
+    row = frame_at(sim, frame)
+    row.partition, row.events, row.poll = partition, 0, -1
+    hop_at(sim, frame, 0).value = sim.now
+    for hop in range(1, sim.hop_count):
+        hop_at(sim, frame, hop).value = np.nan
+    open_at(sim, partition).value = frame
+    push(sim, sim.linger, LINGER, frame, 0)
+    return frame  # type: ignore[no-any-return]
+
+
+@plain
+def close_frame(sim: Sim, frame: int) -> None:
+    """Queues a frame to be sent to the log."""
+    open_at(sim, frame_at(sim, frame).partition).value = -1
+    hop_at(sim, frame, 1).value = sim.now
+    put(sim, sim.batcher_server, sim.close_work, frame)
+
+
+@plain
+def produce(sim: Sim, frame: int) -> None:
+    """Queues a frame for the leader of its partition."""
+    number = frame_at(sim, frame).partition % sim.broker_count
+    broker = broker_at(sim, number)
+    frame_at(sim, frame).next = -1
+    if broker.head < 0:
+        broker.head = frame
+    else:
+        frame_at(sim, broker.tail).next = frame
+    broker.tail = frame
+    send_request(sim, number)
+
+
+@plain
+def send_request(sim: Sim, number: int) -> None:
+    """Sends all frames that wait for a broker as one request, if it may have another outstanding."""
+    broker = broker_at(sim, number)
+    if broker.head < 0 or broker.outstanding == sim.in_flight:
+        return
+    broker.outstanding += 1
+    request = request_at(sim, sim.requests)
+    request.broker, request.first, request.frames, request.events = number, sim.listed, 0, 0
+    while broker.head >= 0:
+        request_frame_at(sim, sim.listed).value = broker.head
+        sim.listed += 1
+        request.frames += 1
+        request.events += frame_at(sim, broker.head).events
+        broker.head = frame_at(sim, broker.head).next
+    sim.requests += 1
+    put(sim, broker.server, broker.append_work, sim.requests - 1)
+
+
+@plain
+def appended(sim: Sim, number: int) -> None:
+    """Sends an appended request to the followers; acknowledges it if none is waited for."""
+    request = request_at(sim, number)
+    broker = broker_at(sim, request.broker)
+    request.missing = broker.followers
+    for at in range(broker.follower_first, broker.follower_first + broker.followers):
+        follower = broker_at(sim, follower_at(sim, at).value)
+        put(sim, follower.server, follower.replicate_work, number)
+    if broker.followers == 0 or not sim.acks_all:
+        acked(sim, number)
+
+
+@plain
+def replicated(sim: Sim, number: int) -> None:
+    """Notes that one more follower has a request."""
+    request = request_at(sim, number)
+    request.missing -= 1
+    if request.missing == 0 and sim.acks_all:
+        push(sim, delay_of(sim, broker_at(sim, request.broker).replication_delay), ACK, number, 0)
+
+
+@plain
+def acked(sim: Sim, number: int) -> None:
+    """Acknowledges a request and sends the next."""
+    request = request_at(sim, number)
+    broker = broker_at(sim, request.broker)
+    for at in range(request.first, request.first + request.frames):
+        hop_at(sim, request_frame_at(sim, at).value, 2).value = sim.now
+    broker.outstanding -= 1
+    push(sim, delay_of(sim, broker.fetch_delay), AVAILABLE, number, 0)
+    send_request(sim, request.broker)
+
+
+@plain
+def available(sim: Sim, number: int) -> None:
+    """Offers the frames of a request to the replicas that own them."""
+    request = request_at(sim, number)
+    for at in range(request.first, request.first + request.frames):
+        frame = request_frame_at(sim, at).value
+        owner = frame_at(sim, frame).partition % sim.replica_count
+        replica = replica_at(sim, owner)
+        frame_at(sim, frame).next = -1
+        if replica.head < 0:
+            replica.head = frame
+        else:
+            frame_at(sim, replica.tail).next = frame
+        replica.tail = frame
+        if replica.waiting:
+            replica.waiting = 0
+            push(sim, 0.0, WAKE, owner, 0)
+
+
+@plain
+def take(sim: Sim, owner: int) -> None:
+    """Starts a poll with whole frames in order of availability, at least one, or waits."""
+    replica = replica_at(sim, owner)
+    if replica.head < 0:
+        replica.waiting = 1
+        return
+    poll = poll_at(sim, sim.polls)
+    poll.replica, poll.first, poll.frames, poll.events = owner, sim.taken, 0, 0
+    while replica.head >= 0:
+        frame = frame_at(sim, replica.head)
+        if poll.frames > 0 and poll.events + frame.events > sim.max_poll_events:
+            break
+        frame.poll = sim.polls
+        poll_frame_at(sim, sim.taken).value = replica.head
+        sim.taken += 1
+        poll.frames += 1
+        poll.events += frame.events
+        replica.head = frame.next
+    replica.poll, replica.call = sim.polls, FETCHING
+    sim.polls += 1
+    run_job(sim, replica.thread, replica.fetch_work, poll.frames, poll.events)
+
+
+@plain
+def consumer_done(sim: Sim, owner: int) -> None:
+    """Goes on with a replica's poll after its fetch, its processing or a call."""
+    replica = replica_at(sim, owner)
+    poll = poll_at(sim, replica.poll)
+    replica.call += 1
+    if replica.call == PROCESSING:
+        stamp(sim, replica.poll, 3)
+        run_job(sim, replica.thread, replica.process_work, poll.frames, poll.events)
+    elif replica.call < sim.call_count:
+        offer(sim, call_at(sim, replica.call).value, replica.poll)
+    else:
+        take(sim, owner)
+
+
+@plain
+def stamp(sim: Sim, number: int, hop: int) -> None:
+    """Notes that a poll's frames have reached a hop now."""
+    poll = poll_at(sim, number)
+    for at in range(poll.first, poll.first + poll.frames):
+        hop_at(sim, poll_frame_at(sim, at).value, hop).value = sim.now
+
+
+@plain
+def offer(sim: Sim, number: int, poll: int) -> None:
+    """Hands a poll to a station."""
+    station = station_at(sim, number)
+    if station.flush == 0.0:
+        put(sim, station.server, station.work, poll)
+        return
+    link(sim, station, new_node(sim, 0, poll))
+    if station.writer_waiting:
+        station.writer_waiting = 0
+        push(sim, 0.0, WRITER_WOKEN, number, 0)
+
+
+@plain
+def visible(sim: Sim, number: int, poll: int) -> None:
+    """Stamps a poll, hands it on, and tells the consumer if that waits."""
+    station = station_at(sim, number)
+    stamp(sim, poll, station.hop)
+    for at in range(station.link_first, station.link_first + station.links):
+        offer(sim, link_at(sim, at).value, poll)
+    if station.called:
+        push(sim, 0.0, REPLY, poll_at(sim, poll).replica, 0)
+
+
+@plain
+def writer_next(sim: Sim, number: int) -> None:
+    """Lets a writer wait for polls, unless there are some."""
+    if station_at(sim, number).head < 0:
+        station_at(sim, number).writer_waiting = 1
+    else:
+        writer_due(sim, number)
+
+
+@plain
+def writer_due(sim: Sim, number: int) -> None:
+    """Lets a writer wait until it may write again."""
+    station, now = station_at(sim, number), sim.now
+    if station.last_start < 0.0:
+        station.last_start = now
+    wait = station.last_start + station.flush - now
+    if wait > 0.0:
+        push(sim, wait, WRITER_DUE, number, 0)
+    else:
+        write(sim, number)
+
+
+@plain
+def write(sim: Sim, number: int) -> None:
+    """Writes all gathered polls as one job."""
+    station = station_at(sim, number)
+    station.last_start = sim.now
+    frames, events, node = 0, 0, station.head
+    while node >= 0:
+        frames += poll_at(sim, node_at(sim, node).ref).frames
+        events += poll_at(sim, node_at(sim, node).ref).events
+        node = node_at(sim, node).next
+    thread_at(sim, station.thread).ref = station.head
+    station.head = -1
+    run_job(sim, station.thread, station.work, frames, events)
+
+
+@plain
+def flushed(sim: Sim, number: int, node: int) -> None:
+    """Makes the polls of a job visible and frees their nodes."""
+    while node >= 0:
+        after = node_at(sim, node).next
+        poll = node_at(sim, node).ref
+        free(sim, node)
+        visible(sim, number, poll)
+        node = after
+
+
+@plain
+def tick_wait(sim: Sim, number: int) -> None:
+    """Waits until a background job is due, unless it is."""
+    wait = background_at(sim, number).due - sim.now
+    if wait > 0.0:
+        push(sim, wait, TICK_DUE, number, 0)
+    else:
+        tick(sim, number)
+
+
+@plain
+def tick(sim: Sim, number: int) -> None:
+    """Runs a background job while the load lasts."""
+    job = background_at(sim, number)
+    if sim.now < sim.seconds:
+        run_job(sim, job.thread, job.work, 0, 0)
+
+
+@plain
+def got(sim: Sim, thread: int) -> None:
+    """A thread begins the job that it took from its queue."""
+    row = thread_at(sim, thread)
+    if row.role == BATCHER:
+        if row.work == sim.close_work:
+            run_job(sim, thread, row.work, 1, frame_at(sim, row.ref).events)
+        else:
+            run_job(
+                sim, thread, row.work, 1, first_event_at(sim, row.ref + 1).value - first_event_at(sim, row.ref).value
+            )
+    elif row.role == LOG:
+        run_job(sim, thread, row.work, request_at(sim, row.ref).frames, request_at(sim, row.ref).events)
+    else:
+        run_job(sim, thread, row.work, poll_at(sim, row.ref).frames, poll_at(sim, row.ref).events)
+
+
+@plain
+def done(sim: Sim, thread: int) -> None:
+    """A thread's job is done: its station goes on, then the thread looks for its next job."""
+    row = thread_at(sim, thread)
+    role, ref = row.role, row.ref
+    if role == SOURCE:
+        push(sim, delay_of(sim, sim.network_delay), ARRIVE, sim.message, 0)
+        sim.message += 1
+        source_next(sim)
+    elif role == CONSUMER:
+        consumer_done(sim, row.unit)
+    elif role == TICK:
+        background_at(sim, row.unit).due += background_at(sim, row.unit).every
+        tick_wait(sim, row.unit)
+    elif role == BATCHER:
+        if row.work == sim.close_work:
+            produce(sim, ref)
+        else:
+            buffer(sim, ref)
+        get_job(sim, thread)
+    elif role == LOG:
+        if row.work == broker_at(sim, row.unit).append_work:
+            appended(sim, ref)
+        else:
+            replicated(sim, ref)
+        get_job(sim, thread)
+    else:
+        station_done(sim, thread)
+
+
+@plain
+def station_done(sim: Sim, thread: int) -> None:
+    """Goes on with a poll that a thread of a pool, a store or a broadcast is done with."""
+    row = thread_at(sim, thread)
+    role, ref, station = row.role, row.ref, station_at(sim, row.unit)
+    if role == SERVE:
+        push(sim, delay_of(sim, station.delay), VISIBLE, row.unit, ref)
+        get_job(sim, thread)
+    elif role == SEND:
+        stamp(sim, ref, station.hop)
+        push(sim, delay_of(sim, station.delay), HEARD, row.unit, ref)
+        get_job(sim, thread)
+    elif role == SUBSCRIBE:
+        stamp(sim, ref, station.second_hop)
+        get_job(sim, thread)
+    else:
+        push(sim, delay_of(sim, station.delay), FLUSHED, row.unit, ref)
+        writer_next(sim, row.unit)

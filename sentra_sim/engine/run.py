@@ -1,0 +1,163 @@
+"""Scenario in, run out: the record contract written by a simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from sentra_sim.engine.compiled import run_compiled
+from sentra_sim.engine.plan import Plan, prepare
+from sentra_sim.engine.reference import run_reference
+from sentra_sim.engine.trace import Trace
+from sentra_sim.errors import InputError
+from sentra_sim.records import (
+    EVENT_COLUMNS,
+    CpuSeries,
+    Manifest,
+    Tables,
+    describe_machine,
+    frame_schema,
+    hop_column,
+    metrics_table,
+    versions,
+)
+from sentra_sim.scenario import Broadcast, Log, Scenario, hop_edges, only, processes, scenario_data, scenario_hash
+from sentra_sim.units import NS_PER_S
+
+Engine = Literal["compiled", "reference"]
+ENGINES: dict[str, Callable[[Plan], Trace]] = {"compiled": run_compiled, "reference": run_reference}
+
+
+def run(plan: Plan, *, engine: Engine = "compiled") -> Trace:
+    """Plays a plan.
+
+    Raises:
+        InputError: there is no such engine.
+    """
+    if engine not in ENGINES:
+        raise InputError(f"engine: must be one of {', '.join(ENGINES)}, got {engine!r}; write one of them")
+    return ENGINES[engine](plan)
+
+
+def simulate(
+    scenario: Scenario,
+    *,
+    seconds: float,
+    warmup_s: float,
+    seed: int,
+    engine: Engine = "compiled",
+    twin: str | None = None,
+) -> tuple[Tables, Manifest]:
+    """Simulates a run and returns it in the record contract, as `sentra measure` would record it.
+
+    Args:
+        scenario: what to run, at the rate of its load.
+        seconds: length of the window that KPIs are computed of.
+        warmup_s: load before that window.
+        seed: one seed for all random streams.
+        engine: which engine plays it; both give the same run.
+        twin: hash of the twin file that the scenario's numbers come from.
+
+    Raises:
+        InputError: a length is not positive or not finite, or there is no such engine.
+
+    Example:
+        >>> from sentra_sim.scenario import load_scenario
+        >>> scenario = load_scenario("data/scenarios/sentra.yaml")
+        >>> tables, manifest = simulate(scenario, seconds=10, warmup_s=2, seed=1)  # doctest: +SKIP
+    """
+    _check_lengths(seconds, warmup_s)
+    started_at = datetime.now(UTC).isoformat(timespec="seconds")
+    plan = prepare(scenario, seconds=warmup_s + seconds, seed=seed)
+    trace = run(plan, engine=engine)
+    frames = _frames_table(plan, trace)
+    cpu = CpuSeries(processes(scenario), trace.cpu_s)
+    tables = Tables(frames, _events_table(plan, trace), metrics_table(frames, scenario, cpu))
+    in_window = (plan.offered.intended_s >= warmup_s) & (plan.offered.intended_s < warmup_s + seconds)
+    manifest = Manifest(
+        source="simulated",
+        scenario=scenario_data(scenario),
+        scenario_hash=scenario_hash(scenario),
+        seed=seed,
+        rate_eps=scenario.load.rate_eps,
+        warmup_s=warmup_s,
+        seconds=seconds,
+        started_at=started_at,
+        versions=versions(),
+        machine=describe_machine(),
+        engine=engine,
+        twin=twin,
+        offered_events=int(in_window.sum()),
+        counters=_counters(plan, trace),
+    )
+    return tables, manifest
+
+
+def _check_lengths(seconds: float, warmup_s: float) -> None:
+    if not (np.isfinite(seconds) and seconds > 0):
+        raise InputError(f"simulate: seconds must be > 0, got {seconds}; write how long to simulate after the warm-up")
+    if not (np.isfinite(warmup_s) and warmup_s >= 0):
+        raise InputError(f"simulate: warmup_s must be >= 0, got {warmup_s}; write 0 for no warm-up")
+
+
+def _delivered(scenario: Scenario, trace: Trace) -> NDArray[np.bool_]:
+    """Tells which frames arrived, shape (frames,): at every subscriber, or, in a pipeline without one, at every hop."""
+    hops = [edge.hop for edge in hop_edges(scenario)]
+    ends = [station.hops[1] for station in scenario.stations.values() if isinstance(station, Broadcast)] or hops
+    return np.asarray(np.isfinite(trace.hops_s[:, [hops.index(hop) for hop in ends]]).all(axis=1))
+
+
+def _frames_table(plan: Plan, trace: Trace) -> pl.DataFrame:
+    scenario, count = plan.scenario, len(trace.events)
+    hops = tuple(edge.hop for edge in hop_edges(scenario))
+    tenant = 0 if scenario.load.tenants == 1 else None
+    columns: dict[str, pl.Series] = {
+        "frame": pl.Series(np.arange(count)),
+        "partition": pl.Series(trace.partition),
+        "tenant": pl.repeat(tenant, count, dtype=pl.Int32, eager=True),
+        "release": pl.repeat("stable", count, dtype=pl.String, eager=True),
+        "events": pl.Series(trace.events),
+        "outcome": pl.Series(np.where(_delivered(scenario, trace), "ok", "lost").tolist(), dtype=pl.String),
+        "attempts": pl.repeat(1, count, dtype=pl.Int16, eager=True),
+        "poll": pl.Series(trace.poll).replace(-1, None),
+    }
+    for number, hop in enumerate(hops):
+        columns[hop_column(hop)] = _nanoseconds(trace.hops_s[:, number])
+    return pl.DataFrame(columns).cast(frame_schema(hops))  # type: ignore[arg-type]
+
+
+def _nanoseconds(times_s: NDArray[np.float64]) -> pl.Series:
+    """Rounds times to whole nanoseconds; NaN, a hop that was not reached, becomes null."""
+    reached = np.isfinite(times_s)
+    rounded = np.rint(np.where(reached, times_s, 0.0) * NS_PER_S).astype(np.int64)
+    return pl.DataFrame({"ns": rounded, "reached": reached}).select(
+        pl.when(pl.col("reached")).then(pl.col("ns")).otherwise(None)
+    )["ns"]
+
+
+def _events_table(plan: Plan, trace: Trace) -> pl.DataFrame:
+    """Lists the events that a frame took, by frame, then in order of intended sending."""
+    order = np.argsort(trace.frame, kind="stable")
+    order = order[trace.frame[order] >= 0]
+    frame = trace.frame[order]
+    received = np.rint(trace.hops_s[:, 0] * NS_PER_S).astype(np.int64)
+    intended = np.rint(plan.offered.intended_s[order] * NS_PER_S).astype(np.int64)
+    return pl.DataFrame({"frame": frame, "intended_offset_ns": intended - received[frame]}, schema=EVENT_COLUMNS)
+
+
+def _counters(plan: Plan, trace: Trace) -> dict[str, int]:
+    hops = [edge.hop for edge in hop_edges(plan.scenario)]
+    acked = np.isfinite(trace.hops_s[:, hops.index(only(plan.scenario, Log)[1].hop)])
+    delivered = int(trace.events[_delivered(plan.scenario, trace)].sum())
+    return {
+        "offered": len(trace.frame),
+        "received": int((trace.frame >= 0).sum()),
+        "acked": int(trace.events[acked].sum()),
+        "delivered": delivered,
+        "lost": len(trace.frame) - delivered,
+    }
