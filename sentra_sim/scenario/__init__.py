@@ -11,7 +11,7 @@ from sentra_sim.scenario.schema import (
     Source,
     Store,
 )
-from sentra_sim.scenario.topology import INTENDED, HopEdge, hop_edges, only, processes, successors
+from sentra_sim.scenario.topology import INTENDED, HopEdge, hop_edges, kpi_names, only, processes, successors
 
 __all__ = [
     "INTENDED",
@@ -25,6 +25,7 @@ __all__ = [
     "Source",
     "Store",
     "hop_edges",
+    "kpi_names",
     "load_scenario",
     "only",
     "parse_scenario",

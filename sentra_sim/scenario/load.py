@@ -5,18 +5,21 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
 import yaml
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from sentra_sim.errors import ScenarioError
 from sentra_sim.scenario.schema import AnyStation, Scenario
 from sentra_sim.scenario.topology import check_topology
 
 KINDS = {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(AnyStation)[0])}
+
+LONGEST_VALUE = 80  # characters of a refused value that a message shows
 
 
 def load_scenario(path: str | Path) -> Scenario:
@@ -33,14 +36,7 @@ def load_scenario(path: str | Path) -> Scenario:
         raise ScenarioError(
             f"{path}: cannot be read, {reason}; name a scenario file such as data/scenarios/sentra.yaml"
         ) from None
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not valid"
-        raise ScenarioError(f"{path.name}{line}: must be YAML, {problem}; mend the line") from None
-    return parse_scenario(data, place=path.name)
+    return parse_scenario(_read_yaml(text, path.name), place=path.name)
 
 
 def parse_scenario(data: object, *, place: str = "scenario") -> Scenario:
@@ -50,7 +46,7 @@ def parse_scenario(data: object, *, place: str = "scenario") -> Scenario:
         ScenarioError: the first broken rule, in one line.
     """
     if not isinstance(data, Mapping):
-        raise ScenarioError(f"{place}: must be a mapping, got {type(data).__name__}; start with schema_version: 1")
+        raise ScenarioError(f"{place}: must be a mapping, got {_shown(data)}; start with schema_version: 1")
     try:
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
@@ -81,32 +77,92 @@ def scenario_hash(scenario: Scenario) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's safe subset, in which a key given twice is an error: the first of the two would silently vanish."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Builds one mapping."""
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                if key.value in seen:
+                    problem = f"found the key {key.value!r} a second time"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+def _read_yaml(text: str, place: str) -> object:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f" line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not valid"
+        raise ScenarioError(f"{place}{line}: must be YAML, {problem}; mend the line") from None
+    except (ValueError, RecursionError):
+        raise ScenarioError(
+            f"{place}: must be YAML of a scenario's size, got a number or a nesting beyond it; mend the file"
+        ) from None
+
+
 def _first_rule(error: ValidationError, data: Mapping[str, Any]) -> str:
     # Unknown keys first: a misspelt key otherwise hides behind the "missing" that it causes.
     found = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")[0]
-    trail = [part for part in found["loc"] if part not in KINDS or _names_station(found["loc"], part)]
+    loc = found["loc"]
+    kind = KINDS[str(loc[2])] if len(loc) > 2 and loc[0] == "stations" and loc[2] in KINDS else None
+    # pydantic names the kind after the station; a reader of the file does not.
+    trail = [part for number, part in enumerate(loc) if not (kind and number == 2) and part != "[key]"]
     where = ".".join(str(part) for part in trail)
     if found["type"] == "extra_forbidden":
-        return f"{where}: unknown key{_nearest(str(trail[-1]), _valid_names(found['loc']))}"
+        valid = _valid_names(kind, loc[3:]) if kind else _valid_names(Scenario, loc)
+        return f"{where}: unknown key{_nearest(str(trail[-1]), valid)}"
     if found["type"] == "missing":
         return f"{where}: missing; add it"
-    value = found.get("input")
-    shown = value if isinstance(value, str | int | float | bool) or value is None else type(value).__name__
-    rule = found["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    remedy = "mend the value"
     if found["type"] == "union_tag_invalid":
-        kind = str(_kind_at(data, trail))
-        return f"{where}.kind: must be one of {', '.join(KINDS)}, got {kind!r}{_nearest(kind, list(KINDS))}"
+        name = _kind_at(data, trail)
+        return f"{where}.kind: must be one of {', '.join(KINDS)}, got {name!r}{_nearest(str(name), list(KINDS))}"
     if found["type"] == "union_tag_not_found":
         return f"{where}.kind: missing; write one of {', '.join(KINDS)}"
-    if found["type"].startswith("greater_than"):
-        remedy = "write a positive number" if "equal" not in found["type"] else "write zero or more"
-    return f"{where}: must be {rule}, got {shown!r}; {remedy}"
+    return f"{where}: {_rule(found)}, got {_shown(found.get('input'))}; {_remedy(found)}"
 
 
-def _names_station(loc: tuple[int | str, ...], part: int | str) -> bool:
-    # A station may be called like a kind; its name is the part right after `stations`.
-    return len(loc) > 1 and loc[0] == "stations" and loc[1] == part and loc.index(part) == 1 and loc.count(part) == 1
+def _rule(found: ErrorDetails) -> str:
+    kind, context, message = found["type"], found.get("ctx", {}), found["msg"]
+    dash = ", '-'" if "-]" in str(context.get("pattern")) else ""
+    plain = {
+        "dict_type": "must be a mapping",
+        "model_type": "must be a mapping",
+        "model_attributes_type": "must be a mapping",
+        "tuple_type": "must be a list",
+        "too_long": f"must hold {context.get('max_length')} items at most",
+        "string_pattern_mismatch": f"must be lower-case letters, digits{dash} and '_', a letter first",
+        "invalid_key": "must be text",
+    }
+    if kind in plain:
+        return plain[kind]
+    if message.startswith("Input should be "):
+        return f"must be {message.removeprefix('Input should be ')}"
+    return message.removeprefix("Value error, ")
+
+
+def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
+    text = repr(list(value) if isinstance(value, tuple) else value)
+    if len(text) <= LONGEST_VALUE:
+        return text
+    word = "mapping" if isinstance(value, Mapping) else "list" if isinstance(value, list) else "long text"
+    return f"a {word}"
+
+
+def _remedy(found: ErrorDetails) -> str:
+    context = found.get("ctx", {})
+    if context.get("gt") == 0:
+        return "write a positive number"
+    if context.get("ge") == 0:
+        return "write zero or more"
+    return "mend the value"
 
 
 def _kind_at(data: Mapping[str, Any], trail: list[int | str]) -> object:
@@ -116,8 +172,7 @@ def _kind_at(data: Mapping[str, Any], trail: list[int | str]) -> object:
     return here.get("kind") if isinstance(here, Mapping) else here
 
 
-def _valid_names(loc: tuple[int | str, ...]) -> list[str]:
-    model: Any = Scenario
+def _valid_names(model: Any, loc: tuple[int | str, ...]) -> list[str]:
     for part in loc[:-1]:
         model = _step(model, part)
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
@@ -126,8 +181,6 @@ def _valid_names(loc: tuple[int | str, ...]) -> list[str]:
 
 
 def _step(model: Any, part: int | str) -> Any:
-    if part in KINDS and model is not Scenario and not (isinstance(model, type) and issubclass(model, BaseModel)):
-        return KINDS[str(part)]
     if isinstance(model, type) and issubclass(model, BaseModel):
         for name, field in model.model_fields.items():
             if part in (name, field.alias):

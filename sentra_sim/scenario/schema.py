@@ -6,9 +6,19 @@ loader (`load.py`) turns what pydantic reports into one line with the nearest va
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 SCHEMA_VERSION = 1
 
@@ -32,6 +42,14 @@ class Noise(Model):
     dist: Distribution = "constant"
     cv: NonNegativeFloat = 0.0
     quantiles: tuple[NonNegativeFloat, ...] = ()
+
+    @model_validator(mode="after")
+    def _rising(self) -> Self:
+        if self.dist == "quantiles" and len(self.quantiles) < 2:
+            raise ValueError("must hold two quantiles or more with dist: quantiles")
+        if any(high < low for low, high in pairwise(self.quantiles)):
+            raise ValueError("must hold quantiles that never fall")
+        return self
 
 
 class Demand(Model):
@@ -220,6 +238,14 @@ class Bound(Model):
 
     max: float | None = None
     min: float | None = None
+
+    @model_validator(mode="after")
+    def _bounds_something(self) -> Self:
+        if self.max is None and self.min is None:
+            raise ValueError("must set max, min or both")
+        if self.max is not None and self.min is not None and self.max < self.min:
+            raise ValueError("must set max no lower than min")
+        return self
 
 
 class Scenario(Model):

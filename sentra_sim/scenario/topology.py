@@ -20,6 +20,15 @@ from sentra_sim.scenario.schema import (
 )
 
 INTENDED = "intended"
+FLOW_KPIS = (
+    "throughput_eps",
+    "delivered_ratio",
+    "error_rate",
+    "lag_p95_events",
+    "lag_max_events",
+    "cpu_cores",
+    "cpu_us_per_event",
+)
 
 T = TypeVar("T", Source, Batcher, Log, ConsumerGroup)
 
@@ -68,6 +77,11 @@ def hop_edges(scenario: Scenario) -> tuple[HopEdge, ...]:
     return tuple(edges)
 
 
+def kpi_names(scenario: Scenario) -> tuple[str, ...]:
+    """Returns the names of the KPIs of a run of the scenario, in the order in which `sentra_sim.kpi` computes them."""
+    return (*(f"{span}_{quantile}_s" for span in scenario.kpis for quantile in ("p50", "p95", "p99")), *FLOW_KPIS)
+
+
 def processes(scenario: Scenario) -> tuple[str, ...]:
     """Returns the names under which CPU is accounted: a station each, one per broker of a log, one for a broadcast's subscriber."""
     names: list[str] = []
@@ -108,6 +122,7 @@ def check_topology(scenario: Scenario, *, place: str) -> None:
     _check_reach(scenario, place)
     edges = hop_edges(scenario)
     _check_hops(scenario, [edge.hop for edge in edges], place)
+    _check_slo(scenario, place)
 
 
 def _check_station(scenario: Scenario, name: str, station: AnyStation, place: str) -> None:
@@ -196,6 +211,16 @@ def _check_hops(scenario: Scenario, hops: list[str], place: str) -> None:
                 )
 
 
+def _check_slo(scenario: Scenario, place: str) -> None:
+    # A bound on a KPI that does not exist would never be judged, and look held.
+    valid = kpi_names(scenario)
+    for name in scenario.slo:
+        if name not in valid:
+            raise ScenarioError(f"{place}: slo.{name}: must name a KPI, got {name!r}; {_offer(name, list(valid))}")
+
+
 def _offer(name: str, valid: list[str]) -> str:
+    if not valid:
+        return "add one"
     close = difflib.get_close_matches(name, valid, n=1)
     return f"did you mean {close[0]!r}?" if close else f"valid names: {', '.join(valid)}"
