@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import polars as pl
 
+from sentra_sim.kpi import Kpi, kpis
 from sentra_sim.records import (
     CpuSeries,
     Manifest,
@@ -21,6 +22,8 @@ from sentra_sim.records import (
     write_run,
 )
 from sentra_sim.scenario import Scenario, hop_edges, load_scenario, processes, scenario_data, scenario_hash
+from sentra_sim.twin import LoadPoint, Row, Twin, Validation, save_twin, save_validation, twin_hash
+from sentra_sim.twin.model import TrainingRun
 from sentra_sim.units import NS_PER_S
 
 SCENARIO = Path(__file__).parents[1] / "data" / "scenarios" / "sentra.yaml"
@@ -74,11 +77,6 @@ def save_run(path: Path, **options: Any) -> Run:
     return run
 
 
-def rename(run: Run, path: Path) -> Run:
-    """Returns the same run under another path."""
-    return replace(run, path=path)
-
-
 def scenario_at(rate_eps: float) -> Scenario:
     """Returns Sentra's scenario at a load."""
     scenario = load_scenario(SCENARIO)
@@ -121,4 +119,77 @@ def lose(frames: pl.DataFrame, scenario: Scenario, count: int) -> pl.DataFrame:
     return frames.with_columns(
         pl.when(gone).then(None).otherwise(pl.col(final)).alias(final),
         pl.when(gone).then(pl.lit("lost")).otherwise(pl.col("outcome")).alias("outcome"),
+    )
+
+
+def save_verdict(folder: Path, held_out: Sequence[Run], training: Sequence[Run], *, error: float = 0.04) -> Validation:
+    """Writes a twin and its validation beside runs: every latency is predicted `error` too high."""
+    twin = Twin(
+        created_at="2026-03-01T12:00:00+00:00",
+        scenario=training[0].manifest.scenario,
+        members=(),
+        discipline="ps",
+        losses={"ps": 0.1},
+        processes={},
+        repeatability={},
+        training=tuple(_training(run) for run in training),
+        versions={"python": "3.11"},
+        machine={"processor": "Builder 9000", "cores": 2},
+    )
+    save_twin(twin, folder / "twin.yaml")
+    rows = [row for kpi in kpis(held_out[0]) if (row := _row(held_out[0], kpi, error))]
+    good = abs(error) <= 0.1
+    validation = Validation(
+        twin="twin.yaml",
+        twin_sha256=twin_hash(folder / "twin.yaml"),
+        trusted=good,
+        reason=f"e2e_p95_s at {held_out[0].manifest.rate_eps:g} events/s is off by {error:+.1%}, target ±10%",
+        points=(
+            LoadPoint(
+                rate_eps=held_out[0].manifest.rate_eps,
+                held_out=True,
+                runs=tuple(run.name for run in held_out),
+                busy_fraction=0.5,
+            ),
+        ),
+        rows=tuple(rows),
+    )
+    save_validation(validation, folder / "validation.json")
+    return validation
+
+
+def _training(run: Run) -> TrainingRun:
+    manifest = run.manifest
+    return TrainingRun(
+        name=run.name,
+        sha256="0" * 64,
+        rate_eps=manifest.rate_eps,
+        scenario_hash=manifest.scenario_hash,
+        started_at=manifest.started_at,
+        seconds=manifest.seconds,
+        valid=True,
+        kpis={},
+    )
+
+
+def _row(run: Run, kpi: Kpi, error: float) -> Row | None:
+    judged = kpi.name.startswith("e2e") or kpi.name == "throughput_eps"
+    if kpi.value is None or not (judged or kpi.name == "cpu_cores"):
+        return None
+    simulated = kpi.value * (1 + error)
+    return Row(
+        rate_eps=run.manifest.rate_eps,
+        kind="kpi",
+        name=kpi.name,
+        unit=kpi.unit,
+        measured=kpi.value,
+        simulated=simulated,
+        low=simulated * 0.95,
+        high=simulated * 1.06,
+        error=error,
+        baseline_error=-0.21,
+        floor=0.02,
+        covered=abs(error) < 0.05,
+        target=0.1 if judged else None,
+        grade=("good" if abs(error) <= 0.1 else "poor") if judged else None,
     )

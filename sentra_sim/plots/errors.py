@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import holoviews as hv
+import numpy as np
 import polars as pl
 
-from sentra_sim.plots.look import LIGHT, Look, dress
+from sentra_sim.plots.look import LIGHT, TOOLS, Look, dress
 
 ERROR_COLUMNS: dict[str, Any] = {
     "label": pl.String,  # what the row is about: KPI and load
@@ -28,7 +29,6 @@ def draw_errors(rows: pl.DataFrame, *, look: Look = LIGHT) -> hv.Overlay:
     """
     percent = [pl.col(name) * 100 for name in ERROR_COLUMNS if name != "label"]
     table = rows.with_columns(*percent, place=float(rows.height) - pl.int_range(rows.height).cast(pl.Float64))
-    edge = _edge(table)
     ink, other = look.inks
     floor = table.drop_nulls("floor")
     bars = hv.Rectangles(
@@ -52,7 +52,7 @@ def draw_errors(rows: pl.DataFrame, *, look: Look = LIGHT) -> hv.Overlay:
     parts = [
         bars,
         zero.opts(color=look.limit, line_width=1, backend="bokeh"),
-        *_brackets(table, look),
+        _brackets(table, look),
         spans.opts(color=ink.colour, line_width=2, backend="bokeh"),
         dots.opts(
             color=ink.colour, marker="circle", size=10, tools=["hover"], hover_tooltips=_tips("twin"), backend="bokeh"
@@ -70,7 +70,7 @@ def draw_errors(rows: pl.DataFrame, *, look: Look = LIGHT) -> hv.Overlay:
     return hv.Overlay(parts).opts(
         responsive=True,
         height=ROW_PX * max(rows.height, 2) + 110,
-        xlim=(-edge, edge),
+        xlim=_range(table),
         ylim=(0.4, rows.height + 0.6),
         yticks=[(place, label) for place, label in table.select("place", "label").iter_rows()],
         xlabel="error of the prediction (% of the measured value)",
@@ -78,8 +78,8 @@ def draw_errors(rows: pl.DataFrame, *, look: Look = LIGHT) -> hv.Overlay:
         gridstyle={"ygrid_line_color": None},
         show_grid=True,
         legend_position="top",
-        legend_cols=2,
-        default_tools=["box_zoom", "reset", "save"],
+        legend_cols=4,
+        default_tools=list(TOOLS),
         hooks=[dress(look)],
         backend="bokeh",
     )
@@ -95,18 +95,19 @@ def _tips(who: str) -> list[tuple[str, str]]:
     return [("", "@name"), (f"{who}, error", "@error{+0.0} %")]
 
 
-def _brackets(table: pl.DataFrame, look: Look) -> list[Any]:
+def _brackets(table: pl.DataFrame, look: Look) -> Any:
     known = table.drop_nulls("target")
     ends, place = known["target"].to_numpy(), known["place"].to_numpy()
-    marks = []
-    for number, sign in enumerate((-1.0, 1.0)):
-        data = (sign * ends, place - 0.35, sign * ends, place + 0.35)
-        mark = hv.Segments(data, ["error", "row", "error_end", "row_end"], label="target" if number == 0 else "")
-        marks.append(mark.opts(color=look.faint, line_width=1.5, backend="bokeh"))
-    return marks
+    marks = hv.Points((np.concatenate([-ends, ends]), np.concatenate([place, place])), ["error", "row"], label="target")
+    return marks.opts(color=look.faint, marker="dash", angle=90, size=18, line_width=1.5, backend="bokeh")
 
 
-def _edge(table: pl.DataFrame) -> float:
-    columns = ["error", "low", "high", "target", "floor", "baseline"]
-    widest = table.select(pl.max_horizontal(pl.col(columns).abs().max())).item()
-    return 1.12 * widest if widest else 10.0
+def _range(table: pl.DataFrame) -> tuple[float, float]:
+    """Returns the span of all that is drawn, zero in it, with some air."""
+    spread = table.select(
+        pl.concat_list("error", "low", "high", "floor", "target", "baseline", -pl.col("floor", "target"))
+    )
+    values = [0.0, *spread.to_series().explode().drop_nulls().to_list()]
+    low, high = min(values), max(values)
+    air = 0.08 * (high - low) or 10.0
+    return low - air, high + air

@@ -9,7 +9,7 @@ import holoviews as hv
 import polars as pl
 
 from sentra_sim.plots.data import RunView
-from sentra_sim.plots.look import LIGHT, MARKERS, Ink, Look, dress, log_ticks
+from sentra_sim.plots.look import LIGHT, MARKERS, TOOLS, Ink, Look, dress, log_ticks, shape_key
 
 FLOOR_MS = 0.01  # below the resolution of what is recorded; a logarithmic axis has no zero
 ROW_PX = 40
@@ -26,9 +26,10 @@ def draw_hops(views: Sequence[RunView], *, look: Look = LIGHT) -> hv.Overlay:
     seen: list[float] = []
     for number, (view, ink) in enumerate(zip(views, look.inks, strict=False)):
         table = _placed(view.hops, rows, shift=0.17 if number == 0 else -0.17)
-        parts.append(_ranges(table, ink))
+        parts.append(_ranges(table, view.label, ink))
         parts += [_marks(table, name, view.label, ink=ink, look=look) for name in MARKERS]
         seen += [value for name in MARKERS for value in table[f"{name}_ms"].drop_nulls().to_list()]
+    parts += shape_key(look, ("duration", "hop"))
     low, high = (max(min(seen), FLOOR_MS) * 0.7, max(seen) * 1.4) if seen else (0.1, 100.0)
     return hv.Overlay(parts).opts(
         responsive=True,
@@ -43,8 +44,8 @@ def draw_hops(views: Sequence[RunView], *, look: Look = LIGHT) -> hv.Overlay:
         gridstyle={"ygrid_line_color": None},
         show_grid=True,
         legend_position="top",
-        legend_cols=3,
-        default_tools=["box_zoom", "reset", "save"],
+        legend_cols=len(views) + len(MARKERS),
+        default_tools=list(TOOLS),
         hooks=[dress(look)],
         backend="bokeh",
     )
@@ -56,16 +57,16 @@ def _placed(hops: pl.DataFrame, rows: dict[str, float], *, shift: float) -> pl.D
     return hops.with_columns(place.alias("place"), *above).drop_nulls([f"{name}_ms" for name in MARKERS])
 
 
-def _ranges(table: pl.DataFrame, ink: Ink) -> Any:
+def _ranges(table: pl.DataFrame, label: str, ink: Ink) -> Any:
     place = table["place"].to_numpy()
     ends = (table["p50_ms"].to_numpy(), place, table["p99_ms"].to_numpy(), place)
-    lines = hv.Segments(ends, ["duration", "hop", "duration_end", "hop_end"])
+    lines = hv.Segments(ends, ["duration", "hop", "duration_end", "hop_end"], label=label)
     return lines.opts(color=ink.colour, line_dash=ink.dash, line_width=1.5, alpha=0.7, backend="bokeh")
 
 
 def _marks(table: pl.DataFrame, name: str, label: str, *, ink: Ink, look: Look) -> Any:
     points = (table[f"{name}_ms"].to_numpy(), table["place"].to_numpy(), table["hop"].to_list())
-    marks = hv.Points(points, ["duration", "hop"], "name", label=f"{name.upper()} {label}")
+    marks = hv.Points(points, ["duration", "hop"], "name")
     fill = ink.colour if ink.filled else look.ground
     tips = [("hop", "@name"), (f"{name.upper()} {label}", "@duration{0.00} ms")]
     return marks.opts(

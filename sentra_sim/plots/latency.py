@@ -9,7 +9,7 @@ import holoviews as hv
 import polars as pl
 
 from sentra_sim.plots.data import RunView
-from sentra_sim.plots.look import LIGHT, MARKERS, Ink, Look, Ticks, dress, log_ticks
+from sentra_sim.plots.look import LIGHT, MARKERS, TOOLS, Ink, Look, Ticks, dress, log_ticks, shape_key
 
 PERCENTILES: Ticks = [
     (0.5, "P50"),
@@ -21,7 +21,7 @@ PERCENTILES: Ticks = [
     (1e-5, "P99.999"),
     (1e-6, "P99.9999"),
 ]
-MARK_EVERY = 12  # points of the course between two markers
+MARKS = 12  # markers along a course
 
 
 def draw_tail(views: Sequence[RunView], *, look: Look = LIGHT, height: int = 340) -> hv.Overlay:
@@ -56,7 +56,7 @@ def draw_tail(views: Sequence[RunView], *, look: Look = LIGHT, height: int = 340
         ylabel="percentile of events",
         show_grid=True,
         legend_position="bottom_left",
-        default_tools=["box_zoom", "reset", "save"],
+        default_tools=list(TOOLS),
         hooks=[dress(look)],
         backend="bokeh",
     )
@@ -68,9 +68,11 @@ def draw_series(views: Sequence[RunView], *, look: Look = LIGHT, height: int = 3
     values = [view.series[f"{name}_ms"] for view in views for name in MARKERS]
     low, high = _latency_range(values, slo)
     parts: list[Any] = []
-    for name, marker in MARKERS.items():
-        for view, ink in zip(views, look.inks, strict=False):
-            parts += _course(view, name, marker, ink, look)
+    for view, ink in zip(views, look.inks, strict=False):
+        parts += [_course(view, name, ink) for name in MARKERS]
+    for view, ink in zip(views, look.inks, strict=False):
+        parts += [_marks(view, name, ink, look) for name in MARKERS]
+    parts += shape_key(look, ("time", "latency"))
     if slo is not None:
         end = max(float(view.series["time_s"].max() or 0.0) for view in views)  # type: ignore[arg-type]
         limit = hv.Curve(([0.0, end], [slo, slo]), "time", "latency", label=f"SLO: P95 ≤ {slo:g} ms")
@@ -85,24 +87,24 @@ def draw_series(views: Sequence[RunView], *, look: Look = LIGHT, height: int = 3
         ylabel=f"{_span_words(views)} (ms, logarithmic)",
         show_grid=True,
         legend_position="top",
-        legend_cols=len(views) + 1 if slo is not None else len(views),
-        default_tools=["box_zoom", "reset", "save"],
+        legend_cols=3,
+        default_tools=list(TOOLS),
         hooks=[dress(look)],
         backend="bokeh",
     )
 
 
-def _course(view: RunView, name: str, marker: str, ink: Ink, look: Look) -> list[Any]:
+def _course(view: RunView, name: str, ink: Ink) -> Any:
     table = view.series.drop_nulls(f"{name}_ms")
-    label = f"{name.upper()} {view.label}"
-    line = _curve(table["time_s"], table[f"{name}_ms"], label, ink, ("time", "latency"))
-    thin = table.gather_every(max(1, table.height // MARK_EVERY))
-    marks = hv.Scatter((thin["time_s"].to_numpy(), thin[f"{name}_ms"].to_numpy()), "time", "latency", label=label)
+    return _curve(table["time_s"], table[f"{name}_ms"], view.label, ink, ("time", "latency"))
+
+
+def _marks(view: RunView, name: str, ink: Ink, look: Look) -> Any:
+    table = view.series.drop_nulls(f"{name}_ms")
+    thin = table.gather_every(max(1, table.height // MARKS))
+    marks = hv.Scatter((thin["time_s"].to_numpy(), thin[f"{name}_ms"].to_numpy()), "time", "latency")
     fill = ink.colour if ink.filled else look.ground
-    return [
-        line,
-        marks.opts(color=fill, line_color=ink.colour, line_width=1.5, marker=marker, size=7, backend="bokeh"),
-    ]
+    return marks.opts(color=fill, line_color=ink.colour, line_width=1.5, marker=MARKERS[name], size=7, backend="bokeh")
 
 
 def _curve(x: pl.Series, y: pl.Series, label: str, ink: Ink, dims: tuple[str, str]) -> Any:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import holoviews as hv
+
 Dash = Literal["solid", "dashed", "dotted"]
 
 
@@ -53,6 +55,7 @@ DARK = Look(
 MARKERS = {"p50": "circle", "p95": "square", "p99": "triangle"}
 FONT = "system-ui, -apple-system, 'Segoe UI', 'Liberation Sans', sans-serif"
 
+TOOLS = ("box_zoom", "reset", "save")
 Ticks = list[tuple[float, str]]
 
 
@@ -69,6 +72,15 @@ def log_ticks(low: float, high: float) -> Ticks:
     return [(step, f"{step:g}") for step in inside]
 
 
+def shape_key(look: Look, dims: tuple[str, str]) -> list[Any]:
+    """Returns invisible points that put the quantiles' shapes into a legend, in no run's colour."""
+    nowhere = ([float("nan")], [float("nan")])
+    return [
+        hv.Scatter(nowhere, *dims, label=name.upper()).opts(color=look.faint, marker=marker, size=8, backend="bokeh")
+        for name, marker in MARKERS.items()
+    ]
+
+
 def dress(look: Look) -> Callable[[Any, Any], None]:
     """Returns a HoloViews hook that gives a Bokeh figure the look's colours and a quiet toolbar."""
 
@@ -77,6 +89,7 @@ def dress(look: Look) -> Callable[[Any, Any], None]:
         figure.background_fill_color = look.ground
         figure.border_fill_color = look.ground
         figure.outline_line_color = None
+        figure.toolbar_inner = True  # over the frame's corner, shown on hover: no room is kept for it
         figure.toolbar.autohide = True
         figure.toolbar.logo = None
         figure.xgrid.grid_line_color = look.grid
@@ -91,8 +104,9 @@ def dress(look: Look) -> Callable[[Any, Any], None]:
             legend.background_fill_alpha = 0.85
             legend.border_line_color = None
             legend.inactive_fill_color = look.ground
-            legend.spacing = 2
-            legend.padding = 4
+            legend.spacing = 6
+            legend.padding = 2
+            legend.margin = 4
 
     return hook
 
