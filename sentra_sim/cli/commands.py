@@ -60,7 +60,7 @@ def measure(options: Namespace) -> int:
             seed=_seed(options, scenario),
             out=options.output,
             replace=options.replace,
-            gateway_port=options.gateway_port,
+            ports={"gateway": options.gateway_port} if options.gateway_port is not None else None,
             progress=report,
         )
     return print_run(run, as_json=options.json, hops=False)

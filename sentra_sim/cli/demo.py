@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,14 +17,26 @@ if TYPE_CHECKING:
     from sentra_sim.records import Run
     from sentra_sim.scenario import Scenario
 
-TRAINED_EPS = (20_000.0, 35_000.0, 65_000.0)
-HELD_OUT_EPS = 50_000.0
-REPEATS = 2
-SECONDS = 20.0
-WARMUP_S = 4.0
-# A cold JVM costs two to three times as much; its compiler needs about a minute of load.
-FIRST_WARMUP_S = 60.0
+SCENARIO = Path("data/scenarios/sentra.yaml")
 SEED = 1
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What the demo measures. Rates in events/s; the twin never sees the held-out one."""
+
+    trained_eps: tuple[float, ...] = (20_000.0, 35_000.0, 65_000.0)
+    held_out_eps: float = 50_000.0
+    repeats: int = 2
+    seconds: float = 20.0
+    warmup_s: float = 4.0
+    # A cold JVM costs two to three times as much; its compiler needs about a minute of load.
+    first_warmup_s: float = 60.0
+
+    @property
+    def rates(self) -> tuple[float, ...]:
+        """All loads, the held-out one last."""
+        return (*self.trained_eps, self.held_out_eps)
 
 
 @dataclass(frozen=True)
@@ -39,24 +52,25 @@ class Load:
         return f"measured-{self.rate_eps:.0f}-{self.repeat}"
 
 
-def run_demo(folder: Path, *, no_serve: bool) -> int:
+def run_demo(folder: Path, *, no_serve: bool, protocol: Protocol = Protocol()) -> int:
     """Measures what is missing, calibrates, validates, prints the table and serves the dashboard.
 
-    Returns 0, or 1 with a line for each SLO that a measurement at the promised load or above misses.
+    Returns 0, or 1 with a line for each SLO that a run misses and for each run that is not valid.
     """
     from sentra_sim.cli.tables import print_validation
+    from sentra_sim.scenario import load_scenario
     from sentra_sim.twin import save_validation
     from sentra_sim.twin import validate as compare
 
-    scenario = _scenario()
-    runs = _measure_missing(scenario, folder)
-    training = [run for load, run in runs.items() if load.rate_eps != HELD_OUT_EPS]
+    scenario = load_scenario(SCENARIO)
+    runs = _measure_missing(scenario, folder, protocol)
+    training = [run for load, run in runs.items() if load.rate_eps != protocol.held_out_eps]
     twin_path = folder / "twin.yaml"
     _calibrate(training, twin_path)
     with working("validating", quiet=False) as report:
         found = compare(twin_path, list(runs.values()), progress=report)
     save_validation(found, folder / "validation.json")
-    _simulate_loads(scenario, folder, twin_path)
+    _simulate_loads(scenario, folder, twin_path, protocol)
     print_validation(found, as_json=False, hops=False)
     missed = _report_misses(list(runs.values()))
     if no_serve or os.environ.get("SERVE") == "0":
@@ -66,108 +80,92 @@ def run_demo(folder: Path, *, no_serve: bool) -> int:
     return 1 if missed else 0
 
 
-def _scenario() -> Scenario:
-    from sentra_sim.scenario import load_scenario
+def _measure_missing(scenario: Scenario, folder: Path, protocol: Protocol) -> dict[Load, Run]:
+    from sentra_sim.records import read_run
 
-    return load_scenario(Path("data/scenarios/sentra.yaml"))
-
-
-def _measure_missing(scenario: Scenario, folder: Path) -> dict[Load, Run]:
-    from sentra_sim.records import is_run, read_run
-
-    loads = [Load(rate, repeat + 1) for rate in (*TRAINED_EPS, HELD_OUT_EPS) for repeat in range(REPEATS)]
-    missing = [load for load in loads if not is_run(folder / load.folder) or not _is_current(scenario, load, folder)]
+    loads = [Load(rate, repeat + 1) for rate in protocol.rates for repeat in range(protocol.repeats)]
+    missing = [load for load in loads if not _is_there(scenario, load, folder, protocol)]
     # Shuffled, so that the host's drift over the minutes does not look like an effect of the load.
     random.Random(SEED).shuffle(missing)
     if missing:
-        print_step(f"measuring {len(missing)} runs of {SECONDS:g} s each into {folder}")
-        stack = commands.load_stack()
-        stack.up(report=print_step)
-        if _is_cold(stack):
-            print_step(
-                f"warming up the brokers under load for {FIRST_WARMUP_S:g} s (their compiler distorts a cold measurement)"
-            )
-            _measure(scenario, Load(HELD_OUT_EPS, 0), folder, seconds=FIRST_WARMUP_S, keep=False)
+        print_step(f"measuring {len(missing)} runs of {protocol.seconds:g} s each into {folder}")
+        _warm_stack(scenario, folder, protocol)
     else:
         print_step(f"reusing {len(loads)} runs in {folder}; delete the folder to measure again")
     for number, load in enumerate(missing):
         print_step(f"run {number + 1}/{len(missing)}: {load.rate_eps:,.0f} events/s")
-        _measure(scenario, load, folder, seconds=SECONDS, keep=True)
+        _measure(scenario, load, folder / load.folder, protocol.warmup_s, protocol.seconds)
     return {load: read_run(folder / load.folder) for load in loads}
 
 
-def _measure(scenario: Scenario, load: Load, folder: Path, *, seconds: float, keep: bool) -> None:
-    import shutil
+def _is_there(scenario: Scenario, load: Load, folder: Path, protocol: Protocol) -> bool:
+    """A run is reused when it is of the same scenario, load and length, and was a valid measurement."""
+    from sentra_sim.records import is_run, read_manifest
+    from sentra_sim.scenario import scenario_hash, with_load
 
-    live = commands.load_measure()
-    out = folder / (load.folder if keep else ".warm-up")
-    with measuring(WARMUP_S + seconds, quiet=False) as report:
-        live(
-            _at(scenario, load.rate_eps),
-            rate_eps=load.rate_eps,
-            seconds=seconds,
-            warmup_s=WARMUP_S,
-            seed=SEED + load.repeat,
-            out=out,
-            replace=True,
-            progress=report,
-        )
-    if not keep:
-        shutil.rmtree(out)
-        _mark_warm(commands.load_stack())
-
-
-def _at(scenario: Scenario, rate_eps: float) -> Scenario:
-    from sentra_sim.scenario import with_load
-
-    return with_load(scenario, rate_eps=rate_eps)
-
-
-def _is_current(scenario: Scenario, load: Load, folder: Path) -> bool:
-    """A run is reused when it is of the same scenario, load and length."""
-    from sentra_sim.records import read_manifest
-    from sentra_sim.scenario import scenario_hash
-
+    if not is_run(folder / load.folder):
+        return False
     manifest = read_manifest(folder / load.folder)
-    same = manifest.scenario_hash == scenario_hash(_at(scenario, load.rate_eps)) and manifest.seconds == SECONDS
-    return same and manifest.validity.valid
+    same = manifest.scenario_hash == scenario_hash(with_load(scenario, rate_eps=load.rate_eps))
+    return same and manifest.seconds == protocol.seconds and manifest.validity.valid
+
+
+def _warm_stack(scenario: Scenario, folder: Path, protocol: Protocol) -> None:
+    """Brings the stack up and puts its brokers under load once, until their compiler has done its work."""
+    stack = commands.load_stack()
+    stack.up(report=print_step)
+    mark = _warm_mark(stack)
+    if mark.exists():
+        return
+    print_step(f"warming the brokers up under load for {protocol.first_warmup_s:g} s")
+    out = folder / ".warm-up"
+    _measure(scenario, Load(protocol.held_out_eps, 0), out, protocol.warmup_s, protocol.first_warmup_s)
+    shutil.rmtree(out)
+    mark.touch()
 
 
 def _warm_mark(stack: Any) -> Path:
     return Path(os.environ.get("SENTRA_HOME", ".sentra")) / f"warm-{stack.endpoints().stack_id}"
 
 
-def _is_cold(stack: Any) -> bool:
-    return not _warm_mark(stack).exists()
-
-
-def _mark_warm(stack: Any) -> None:
-    _warm_mark(stack).touch()
+def _measure(scenario: Scenario, load: Load, out: Path, warmup_s: float, seconds: float) -> None:
+    live = commands.load_measure()
+    with measuring(warmup_s + seconds, quiet=False) as report:
+        live(
+            scenario,
+            rate_eps=load.rate_eps,
+            seconds=seconds,
+            warmup_s=warmup_s,
+            seed=SEED + load.repeat,
+            out=out,
+            replace=True,
+            progress=report,
+        )
 
 
 def _calibrate(training: Sequence[Run], path: Path) -> None:
-    from sentra_sim.twin import calibrate, load_twin, save_twin
-    from sentra_sim.twin.observe import run_hash
+    from sentra_sim.twin import calibrate, load_twin, run_hash, save_twin
 
-    if path.is_file():
-        known = {run.sha256 for run in load_twin(path).training}
-        if known == {run_hash(run) for run in training}:
-            print_step(f"reusing {path}")
-            return
+    if path.is_file() and {run.sha256 for run in load_twin(path).training} == {run_hash(run) for run in training}:
+        print_step(f"reusing {path}")
+        return
     with working("calibrating", quiet=False) as report:
         save_twin(calibrate(training, progress=report), path)
 
 
-def _simulate_loads(scenario: Scenario, folder: Path, twin_path: Path) -> None:
+def _simulate_loads(scenario: Scenario, folder: Path, twin_path: Path, protocol: Protocol) -> None:
     """Writes one simulated run per load, for the dashboard to lay beside the measured ones."""
     from sentra_sim.engine import simulate
     from sentra_sim.records import write_run
+    from sentra_sim.scenario import with_load
     from sentra_sim.twin import apply_twin, load_twin, twin_hash
 
     twin, digest = load_twin(twin_path), twin_hash(twin_path)
-    for rate in (*TRAINED_EPS, HELD_OUT_EPS):
-        fitted = apply_twin(twin, _at(scenario, rate))
-        tables, manifest = simulate(fitted, seconds=SECONDS, warmup_s=WARMUP_S, seed=SEED, twin=digest)
+    for rate in protocol.rates:
+        fitted = apply_twin(twin, with_load(scenario, rate_eps=rate))
+        tables, manifest = simulate(
+            fitted, seconds=protocol.seconds, warmup_s=protocol.warmup_s, seed=SEED, twin=digest
+        )
         write_run(folder / f"simulated-{rate:.0f}", tables, manifest, replace=True)
 
 

@@ -27,18 +27,19 @@ def working(what: str, *, quiet: bool) -> Iterator[Report]:
 
 
 @contextmanager
-def measuring(total_s: float, *, quiet: bool) -> Iterator[Callable[..., None]]:
+def measuring(total_s: float, *, quiet: bool) -> Iterator[Callable[[Any], None]]:
     """Shows a bar of the load's seconds, with the phase and what the live pipeline says of itself."""
     err = Console(stderr=True)
     if quiet or not err.is_terminal:
-        yield lambda *_: None
+        yield lambda _: None
         return
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:.0f}/{task.total:.0f} s"))
     with Progress(*columns, console=err, transient=True) as bar:
         task = bar.add_task("starting", total=total_s)
 
-        def report(phase: str, elapsed_s: float = 0.0, **_: Any) -> None:
-            bar.update(task, description=phase, completed=min(max(elapsed_s, 0.0), total_s))
+        def report(at: Any) -> None:
+            flow = f" · {at.delivered_eps:,.0f} events/s delivered, {at.lag_events:,} behind" if at.acked_events else ""
+            bar.update(task, description=f"{at.phase}{flow}", completed=min(max(at.elapsed_s, 0.0), total_s))
 
         yield report
 

@@ -2,6 +2,7 @@
 
 from sentra_sim.twin.calibrate import calibrate
 from sentra_sim.twin.model import Twin, apply_twin, load_twin, save_twin, twin_hash
+from sentra_sim.twin.observe import run_hash
 from sentra_sim.twin.predict import Prediction, predict
 from sentra_sim.twin.validate import LoadPoint, Row, Validation, load_validation, save_validation, validate
 
@@ -16,6 +17,7 @@ __all__ = [
     "load_twin",
     "load_validation",
     "predict",
+    "run_hash",
     "save_twin",
     "save_validation",
     "twin_hash",

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Store, only
 from sentra_sim.scenario.schema import AnyStation, Delay, Noise
@@ -61,7 +62,8 @@ def _moved(quantiles: Floats, residual: Floats) -> Floats:
     if np.isnan(residual).any():
         return quantiles
     step = np.interp(POINTS, PROBABILITIES, residual)
-    return np.maximum.accumulate(np.maximum(quantiles + STEP * step, 0.0))
+    # The nearest non-decreasing function: raising the later points to the earlier ones would only ever lengthen the delay.
+    return np.asarray(np.maximum(isotonic_regression(quantiles + STEP * step).x, 0.0))
 
 
 def _with_delays(scenario: Scenario, fields: dict[str, tuple[str, str]], quantiles: dict[str, Floats]) -> Scenario:
