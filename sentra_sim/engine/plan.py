@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.errors import ScenarioError
 from sentra_sim.rng import stream
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, only
 from sentra_sim.scenario.arrivals import Offered, draw_offered
@@ -71,7 +70,6 @@ def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None 
             a fit which only changes demands and delays does not draw anything again.
 
     Raises:
-        ScenarioError: a noise of kind `quantiles` holds fewer than two values.
         ValueError: `like` is a plan of other seconds or another seed.
     """
     if like is not None and (like.seconds, like.seed) != (seconds, seed):
@@ -187,9 +185,4 @@ def _multipliers(entry: Stream, seed: int, like: Plan | None) -> NDArray[np.floa
             return np.exp(math.sqrt(variance) * rng.standard_normal(count) - variance / 2)
         case "quantiles":
             points = np.asarray(entry.noise.quantiles, dtype=np.float64)
-            if len(points) < 2:
-                raise ScenarioError(
-                    f"scenario: {entry.owner}.{entry.purpose}.noise.quantiles: must hold at least two values, "
-                    f"got {len(points)}; add values or write dist: constant"
-                )
             return np.asarray(np.interp(rng.random(count), np.linspace(0.0, 1.0, len(points)), points))

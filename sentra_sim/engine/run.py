@@ -15,6 +15,7 @@ from sentra_sim.engine.plan import Plan, prepare
 from sentra_sim.engine.reference import run_reference
 from sentra_sim.engine.trace import Trace
 from sentra_sim.errors import InputError
+from sentra_sim.kpi import final_hop
 from sentra_sim.records import (
     EVENT_COLUMNS,
     CpuSeries,
@@ -26,7 +27,7 @@ from sentra_sim.records import (
     metrics_table,
     versions,
 )
-from sentra_sim.scenario import Broadcast, Log, Scenario, hop_edges, only, processes, scenario_data, scenario_hash
+from sentra_sim.scenario import Log, Scenario, hop_edges, only, processes, scenario_data, scenario_hash
 from sentra_sim.units import NS_PER_S
 
 Engine = Literal["compiled", "reference"]
@@ -105,11 +106,10 @@ def _check_lengths(seconds: float, warmup_s: float) -> None:
         raise InputError(f"simulate: warmup_s must be >= 0, got {warmup_s}; write 0 for no warm-up")
 
 
-def _delivered(scenario: Scenario, trace: Trace) -> NDArray[np.bool_]:
-    """Tells which frames arrived, shape (frames,): at every subscriber, or, in a pipeline without one, at every hop."""
-    hops = [edge.hop for edge in hop_edges(scenario)]
-    ends = [station.hops[1] for station in scenario.stations.values() if isinstance(station, Broadcast)] or hops
-    return np.asarray(np.isfinite(trace.hops_s[:, [hops.index(hop) for hop in ends]]).all(axis=1))
+def _reached(plan: Plan, trace: Trace, hop: str) -> NDArray[np.bool_]:
+    """Tells which frames came to a hop, shape (frames,)."""
+    hops = [edge.hop for edge in hop_edges(plan.scenario)]
+    return np.asarray(np.isfinite(trace.hops_s[:, hops.index(hop)]))
 
 
 def _frames_table(plan: Plan, trace: Trace) -> pl.DataFrame:
@@ -122,7 +122,9 @@ def _frames_table(plan: Plan, trace: Trace) -> pl.DataFrame:
         "tenant": pl.repeat(tenant, count, dtype=pl.Int32, eager=True),
         "release": pl.repeat("stable", count, dtype=pl.String, eager=True),
         "events": pl.Series(trace.events),
-        "outcome": pl.Series(np.where(_delivered(scenario, trace), "ok", "lost").tolist(), dtype=pl.String),
+        "outcome": pl.Series(
+            np.where(_reached(plan, trace, final_hop(scenario)), "ok", "lost").tolist(), dtype=pl.String
+        ),
         "attempts": pl.repeat(1, count, dtype=pl.Int16, eager=True),
         "poll": pl.Series(trace.poll).replace(-1, None),
     }
@@ -151,9 +153,8 @@ def _events_table(plan: Plan, trace: Trace) -> pl.DataFrame:
 
 
 def _counters(plan: Plan, trace: Trace) -> dict[str, int]:
-    hops = [edge.hop for edge in hop_edges(plan.scenario)]
-    acked = np.isfinite(trace.hops_s[:, hops.index(only(plan.scenario, Log)[1].hop)])
-    delivered = int(trace.events[_delivered(plan.scenario, trace)].sum())
+    acked = _reached(plan, trace, only(plan.scenario, Log)[1].hop)
+    delivered = int(trace.events[_reached(plan, trace, final_hop(plan.scenario))].sum())
     return {
         "offered": len(trace.frame),
         "received": int((trace.frame >= 0).sum()),
