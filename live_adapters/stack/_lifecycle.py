@@ -17,7 +17,7 @@ from live_adapters.stack import _kafka, _parts, _stores
 from live_adapters.stack._endpoints import COMPONENTS, Component, Endpoints, endpoints_of
 from live_adapters.stack._home import home, locked, short_folder
 from live_adapters.stack._jars import Download, ensure_jars
-from live_adapters.stack._ports import free_ports, is_free
+from live_adapters.stack._ports import free_ports, wait_free
 from live_adapters.stack._process import Launch, alive, end, marked, runs, spawn
 from live_adapters.stack._readiness import sick_components, wait_ready
 from live_adapters.stack._state import State, new_state, read_state, remove_state, write_state
@@ -27,6 +27,7 @@ Report = Callable[[str], None]
 
 # Data goes with the stack, so nothing is lost by ending hard; a broker's orderly farewell waits for peers that leave too.
 _GRACE_S = 2.0
+_FREE_TIMEOUT_S = 3.0
 _STORES = ("postgres", "redis", "clickhouse")
 
 
@@ -187,7 +188,7 @@ def _launch(site: _Site, state: State, names: tuple[str, ...]) -> Endpoints:
 
 def _launch_of(site: _Site, state: State, name: str) -> Launch:
     port = state.ports[name]
-    if not is_free(port):
+    if wait_free([port], _FREE_TIMEOUT_S):
         raise StackError(f"{name}: port {port} must be free, got it in use; stop what occupies it")
     match name:
         case "redis":
@@ -203,6 +204,8 @@ def _launch_of(site: _Site, state: State, name: str) -> Launch:
 def _sweep(folder: Path, state: State | None) -> list[str]:
     """Ends every process of the home, known or only marked, and removes data and state file."""
     stopped = _end_components(folder, state, set(COMPONENTS))
+    if stopped and state:
+        wait_free(state.ports.values(), _FREE_TIMEOUT_S)
     for name in COMPONENTS:
         shutil.rmtree(folder / name, ignore_errors=True)
     shutil.rmtree(short_folder(folder), ignore_errors=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import socket
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
 
 from sentra_sim.errors import StackError
 
@@ -28,6 +29,17 @@ def free_ports(names: Sequence[str]) -> dict[str, int]:
     if len(ports) < len(names):
         raise StackError(f"127.0.0.1: {len(names)} free ports are needed, got {len(ports)}; stop what occupies them")
     return ports
+
+
+def wait_free(ports: Iterable[int], timeout_s: float) -> list[int]:
+    """Waits until ports can be bound and returns those that cannot.
+
+    A killed process is gone for its parent before its last thread has let go of its sockets.
+    """
+    deadline = time.monotonic() + timeout_s
+    while (taken := [port for port in ports if not is_free(port)]) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return taken
 
 
 def is_free(port: int) -> bool:

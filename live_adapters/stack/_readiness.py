@@ -74,7 +74,7 @@ async def sick_components(home: Path, state: State) -> dict[str, str]:
             with contextlib.suppress(_probes.NotReadyError):
                 await asyncio.wait_for(probe(), _ANSWER_TIMEOUT_S)
         except Exception:  # as above
-            return "does not answer"
+            return "does not answer" if alive(process) else "is dead"
         return ""
 
     named = _probes.probes(endpoints_of(home, state))

@@ -6,7 +6,7 @@ A client sends one line of JSON:
 - `{"ingest": {"hop_log": "<folder>", "flush_s": 0.4}}` is answered by `{"last": {"<partition>": <next_offset>}}`, the highest
   stored offsets; then the client streams frames until it closes: a header `<qiqiI` (frame, partition, next_offset, rows,
   payload bytes) and the rows of dtype `FILL`. Frames up to the stored offset are a replay and ignored. What gathers is
-  inserted every `flush_s` seconds.
+  inserted every `flush_s` seconds; a further `last` line then tells the client what is stored.
 
 What a client does wrong gets one line, `{"error": "..."}`, and the connection is closed.
 """
@@ -106,7 +106,7 @@ class Server:
     async def _ingest(
         self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        ingest = Ingest(self, Path(request["hop_log"]), float(request.get("flush_s", 0.4)))
+        ingest = Ingest(self, Path(request["hop_log"]), float(request.get("flush_s", 0.4)), writer)
         # A killed client's connection may still hold rows: they count as stored only once they are.
         for other in list(self._ingests):
             await other.flush()
@@ -122,12 +122,12 @@ class Server:
 class Ingest:
     """What one client has sent and is not inserted yet."""
 
-    def __init__(self, server: Server, hop_log: Path, flush_s: float) -> None:
+    def __init__(self, server: Server, hop_log: Path, flush_s: float, writer: asyncio.StreamWriter) -> None:
         if not hop_log.is_dir():
             raise ValueError(f"ingest.hop_log: must be a folder, got {hop_log}")
         if not 0 < flush_s <= 60:
             raise ValueError(f"ingest.flush_s: must be over 0 and at most 60 seconds, got {flush_s:g}")
-        self._server, self._flush_s = server, flush_s
+        self._server, self._flush_s, self._writer = server, flush_s, writer
         self._blocks: list[NDArray[np.void]] = []
         self._frames: list[tuple[int, int]] = []  # frame, rows
         self._flushing = asyncio.Lock()
@@ -184,6 +184,9 @@ class Ingest:
             rows = np.concatenate(blocks)
             start, end, cpu_ns = await self._server.insert(rows)
             self._tell(frames, start, end, cpu_ns, len(rows))
+            if not self._writer.is_closing():
+                stored = {str(block["partition"][0]): int(block["next_offset"][0]) for block in blocks}
+                self._writer.write(json.dumps({"last": stored}).encode() + b"\n")
 
     def _tell(self, frames: list[tuple[int, int]], start: int, end: int, cpu_ns: int, events: int) -> None:
         self._visible.append(np.array([(frame, count, end) for frame, count in frames], dtype=VISIBLE))

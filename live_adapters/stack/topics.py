@@ -15,7 +15,9 @@ from typing import Any
 from sentra_sim.errors import StackError
 
 REPLICAS = 3
-_EXISTS, _UNKNOWN = 36, 3  # error codes of the Kafka protocol
+# Error codes of the Kafka protocol.
+_OK, _UNKNOWN, _EXISTS = 0, 3, 36
+_FINAL = {17, 37, 39, 40, 42, 44}  # the request itself is wrong: name, partitions, assignment, config, form, policy
 
 
 def ensure_topic(
@@ -95,10 +97,9 @@ async def admin(bootstrap: str) -> AsyncIterator[Any]:
 
 
 async def brokers_seen(bootstrap: str) -> set[int]:
-    """Returns the node ids of the brokers that the cluster itself knows as live."""
+    """Returns the node ids of the brokers that the (first reachable) bootstrap broker knows as live."""
     async with admin(bootstrap) as client:
-        found = await client.describe_cluster()
-        return {broker["node_id"] for broker in found["brokers"]}
+        return set(_brokers(client))
 
 
 async def ensure(client: Any, name: str, partitions: int, config: dict[str, str], timeout_s: float) -> None:
@@ -106,24 +107,30 @@ async def ensure(client: Any, name: str, partitions: int, config: dict[str, str]
     from aiokafka.admin import NewTopic
 
     wanted = NewTopic(name, num_partitions=partitions, replication_factor=REPLICAS, topic_configs=config)
-    answer = await client.create_topics([wanted], timeout_ms=int(timeout_s * 1000))
-    for error in answer.topic_errors:
-        if error[1] not in {0, _EXISTS}:
-            raise StackError(
-                f"topic {name}: must be creatable, got Kafka error {error[1]} ({error[2]}); see `sentra status`"
-            )
+
+    async def refused() -> str:
+        answer = await client.create_topics([wanted], timeout_ms=int(timeout_s * 1000))
+        code, text = answer.topic_errors[0][1:3]
+        if code in _FINAL:
+            raise StackError(f"topic {name}: must be creatable, got Kafka error {code} ({text}); correct the request")
+        return "" if code in {_OK, _EXISTS} else f"Kafka error {code} ({text})"
+
+    # Right after a start or an election, fewer than three brokers take replicas.
+    await _until(refused, timeout_s, f"topic {name}: must be creatable")
 
     async def short() -> str:
-        topic = (await client.describe_topics([name]))[0]
-        if topic["error_code"] or not topic["partitions"]:
-            return "not known to every broker yet"
-        if len(topic["partitions"]) != partitions:
-            found = len(topic["partitions"])
-            raise StackError(
-                f"topic {name}: must have {partitions} partitions, got {found}; delete it or use another name"
-            )
-        behind = sorted(part["partition"] for part in topic["partitions"] if len(part["isr"]) < REPLICAS)
-        return f"fewer in partitions {behind}" if behind else ""
+        for broker, topic in (await _seen_by_each(client, name)).items():
+            if topic["error_code"] or not topic["partitions"]:
+                return f"broker {broker} does not know it yet"
+            if len(topic["partitions"]) != partitions:
+                found = len(topic["partitions"])
+                raise StackError(
+                    f"topic {name}: must have {partitions} partitions, got {found}; delete it or use another name"
+                )
+            behind = sorted(part["partition"] for part in topic["partitions"] if len(part["isr"]) < REPLICAS)
+            if behind:
+                return f"fewer in partitions {behind}"
+        return ""
 
     await _until(short, timeout_s, f"topic {name}: {REPLICAS} replicas must be in sync")
 
@@ -132,14 +139,28 @@ async def delete(client: Any, name: str, timeout_s: float) -> None:
     """Does the work of `delete_topic` with an open admin client."""
     answer = await client.delete_topics([name], timeout_ms=int(timeout_s * 1000))
     for error in answer.topic_error_codes:
-        if error[1] not in {0, _UNKNOWN}:
+        if error[1] not in {_OK, _UNKNOWN}:
             raise StackError(f"topic {name}: must be removable, got Kafka error {error[1]}; see `sentra status`")
 
     async def left() -> str:
-        topic = (await client.describe_topics([name]))[0]
-        return "" if topic["error_code"] == _UNKNOWN else "still there"
+        seen = await _seen_by_each(client, name)
+        there = sorted(broker for broker, topic in seen.items() if topic["error_code"] != _UNKNOWN)
+        return f"brokers {there} still have it" if there else ""
 
     await _until(left, timeout_s, f"topic {name}: must be gone")
+
+
+def _brokers(client: Any) -> list[int]:
+    """Returns the brokers known since the client connected; the admin client itself offers only to ask a random one."""
+    return sorted(broker.nodeId for broker in client._client.cluster.brokers())
+
+
+async def _seen_by_each(client: Any, name: str) -> dict[int, Any]:
+    """Returns what each broker knows of a topic: they learn of a change one after another, and clients ask any."""
+    from aiokafka.protocol.metadata import MetadataRequest
+
+    answers = {broker: await client._client.send(broker, MetadataRequest([name])) for broker in _brokers(client)}
+    return {broker: answer.to_object()["topics"][0] for broker, answer in answers.items()}
 
 
 async def _until(remaining: Callable[[], Awaitable[str]], timeout_s: float, rule: str) -> None:

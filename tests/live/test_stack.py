@@ -150,6 +150,7 @@ def test_dead_and_hung_components_are_told_and_repaired_with_their_data(running:
 
     said: list[str] = []
     repaired = stack.up(said.append)
+    print(*said, sep="\n")
     assert [line for line in said if "again" in line] == [
         "redis does not answer: starting it again",
         "clickhouse is dead: starting it again",
