@@ -40,7 +40,7 @@ __all__ = [
 
 def notebook() -> None:
     """Makes plots appear in the notebook that calls it, from local resources alone."""
-    hv.extension("bokeh", logo=False)
+    hv.extension("bokeh", inline=True, logo=False)
 
 
 def compare_latency(*runs: Run, span: str = "e2e") -> hv.Overlay:
