@@ -63,5 +63,5 @@ def _changed(base: Mapping[str, Any], changes: Mapping[str, Any]) -> Scenario:
         place = data
         for name in trail:
             place = place.setdefault(name, {})
-        place[last] = value
+        place[last] = copy.deepcopy(value)
     return parse_scenario(data)

@@ -71,7 +71,7 @@ class World:
         self.hop = {edge.hop: number for number, edge in enumerate(hop_edges(plan.scenario))}
         self.process = {name: number for number, name in enumerate(processes(plan.scenario))}
         self.process_host = process_hosts(plan.scenario)
-        self.cpu_s = np.zeros((len(self.process), math.ceil(plan.cap_s) + 2))
+        self.cpu_s = np.zeros((len(self.process_host), math.ceil(plan.cap_s) + 2))
         self.frames: list[Frame] = []
         self.event_frame = np.full(len(plan.partition), -1, dtype=np.int64)
         self.polls = 0
