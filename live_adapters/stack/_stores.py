@@ -103,7 +103,7 @@ def launch_postgres(home: Path, port: int, password: str) -> Launch:
     """
     user = _unprivileged() if os.geteuid() == 0 else None
     short = make_private(short_folder(home), enter=user is not None)
-    programs = _reachable_programs() if user else _parts.postgres_home()
+    programs = reachable_programs() if user else _parts.postgres_home()
     folder = _owned(short / "pg", user)
     secret = folder / "secret"
     _write(secret, password, user)
@@ -155,7 +155,7 @@ def _write(file: Path, text: str, user: tuple[int, int] | None) -> None:
         os.chown(file, *user)
 
 
-def _reachable_programs() -> Path:
+def reachable_programs() -> Path:
     """Returns PostgreSQL's installation, or a copy of it that other users can enter, made once per version."""
     original = _parts.postgres_home()
     if all(folder.stat().st_mode & stat.S_IXOTH for folder in (original / "bin", *original.parents)):
