@@ -189,10 +189,10 @@ class _Rows:
         self._count = len(frames)
 
     def last(self, values: NDArray[Any]) -> NDArray[np.int64]:
-        """Returns the greatest value per frame, `_NEVER` for a frame without rows."""
+        """Returns the greatest value per frame; `_NEVER` for a frame without rows, or with one whose process logged 0, "did not"."""
         found = np.zeros(self._count, dtype=np.int64)
-        np.maximum.at(found, self._at[self._known], values[self._known])
-        return np.where(found == 0, _NEVER, found)  # a process logs 0 for what did not happen
+        np.maximum.at(found, self._at[self._known], np.where(values == 0, _NEVER, values)[self._known])
+        return np.where(found == 0, _NEVER, found)
 
     def total(self, values: NDArray[Any]) -> NDArray[np.int64]:
         """Returns the sum of values per frame."""

@@ -1,0 +1,100 @@
+"""CPU accounting: what a process, its threads and its children have used, by whole seconds of the run."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from live_adapters import procstat
+from live_adapters.hostspeed import loop_seconds, relative_speed
+from live_adapters.procstat import CpuSampler, cpu_seconds, descendants, run_delay_seconds
+from sentra_sim.units import NS_PER_S
+
+# Works 0.2 s of CPU in a child, says so, and stays until its input ends.
+PARENT = """
+import subprocess, sys
+work = "import time\\nwhile time.process_time() < 0.2: pass\\nprint('done', flush=True)\\ninput()"
+child = subprocess.Popen([sys.executable, '-c', work], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+input()
+child.communicate(b'\\n')
+print('child ended', flush=True)
+input()
+"""
+
+
+def test_the_kernels_account_agrees_with_the_process_clock() -> None:
+    stop = time.process_time() + 0.2
+    while time.process_time() < stop:
+        pass
+    assert cpu_seconds(os.getpid()) == pytest.approx(sum(os.times()[:4]), abs=0.03)
+    assert run_delay_seconds(os.getpid()) >= 0.0
+
+
+def test_a_childs_work_counts_while_it_lives_and_after() -> None:
+    process = subprocess.Popen([sys.executable, "-c", PARENT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin
+    assert process.stdout
+    child = int(process.stdout.readline())
+    sampler = CpuSampler(("tree",), lambda: {"tree": [process.pid]})
+    assert descendants(process.pid) == [process.pid, child]
+    sampler.sample()
+    process.stdin.write("\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "child ended\n"
+    assert descendants(process.pid) == [process.pid]
+    sampler.sample()
+    process.communicate("\n")
+    sampler.sample()
+    living, ended, gone = (row[0] for row in sampler._cpu)
+    assert living >= 0.19
+    assert living <= ended
+    assert gone == ended
+
+
+def test_a_process_started_again_goes_on_counting(monkeypatch: pytest.MonkeyPatch) -> None:
+    used = {10: 5.0, 11: 2.0}
+    births = {10: "100", 11: "200"}
+    monkeypatch.setattr(procstat, "descendants", lambda pid: [pid])
+    monkeypatch.setattr(procstat, "cpu_seconds", used.__getitem__)
+    monkeypatch.setattr(procstat, "run_delay_seconds", lambda pid: 0.0)
+    monkeypatch.setattr(procstat, "_stat_fields", lambda pid: [""] * 19 + [births[pid]])
+    ids: dict[str, Sequence[int]] = {"worker": [10]}
+
+    def current() -> Mapping[str, Sequence[int]]:
+        return ids
+
+    sampler = CpuSampler(("worker",), current)
+    sampler.sample()
+    ids["worker"] = [11]
+    sampler.sample()
+    used[11] = 3.5
+    sampler.sample()
+    assert [row[0] for row in sampler._cpu] == [5.0, 7.0, 8.5]
+
+
+def test_samples_are_spread_over_whole_seconds_of_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    sampler = CpuSampler(("a",), lambda: {})
+    sampler._times_ns = [round(t * NS_PER_S) for t in (0.5, 1.5, 2.5, 3.5)]
+    sampler._cpu = [[0.0], [0.2], [0.6], [0.6]]
+    sampler._delay = [[0.0], [0.0], [0.0], [0.0]]
+    sampler._host = [(0.0, 0.0, 1), (0.0, 1.0, 2), (0.1, 2.0, 3), (0.1, 3.0, 4)]
+    use = sampler.use(epoch_ns=NS_PER_S, seconds=2)
+    np.testing.assert_allclose(use.cpu.seconds, [[0.3, 0.2]])
+    np.testing.assert_allclose(use.busy_s, [1.0, 1.0])
+    np.testing.assert_allclose(use.steal_s, [0.05, 0.05])
+    assert use.seconds == 2
+
+
+def test_host_speed_is_relative_to_the_first_loop_recorded(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert relative_speed(0.010, home) == 1.0
+    assert relative_speed(0.012, home) == pytest.approx(0.8333, abs=1e-4)
+    assert relative_speed(0.008, home) == pytest.approx(1.25)
+    assert loop_seconds(rounds=1) > 0.0
