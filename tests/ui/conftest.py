@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,13 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from tests.builders import save_run, save_verdict
 from tests.ui.browser import REMEDY, launch
-
-SERVE = """
-import sys
-from pathlib import Path
-from sentra_sim.dashboard import serve
-serve(Path(sys.argv[1]), port=int(sys.argv[2]), on_ready=lambda url: print(url, flush=True))
-"""
+from tests.ui.serving import start_dashboard
 
 Serve = Callable[[Path], str]
 
@@ -39,22 +33,14 @@ def serve() -> Iterator[Serve]:
     started: list[subprocess.Popen[str]] = []
 
     def start(folder: Path) -> str:
-        process = start_dashboard(folder)
+        process, address = start_dashboard(folder)
         started.append(process)
-        assert process.stdout is not None
-        address = process.stdout.readline().strip()
-        assert address.startswith("http://127.0.0.1:"), process.communicate()[1]
         return address
 
     yield start
     for process in started:
         process.terminate()
         process.communicate(timeout=20)
-
-
-def start_dashboard(folder: Path, port: int = 0) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", SERVE, str(folder), str(port)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 @pytest.fixture(scope="session")
@@ -69,6 +55,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_run(folder / "torn", rate_eps=2_000.0)
     table = folder / "torn" / "frames.parquet"
     table.write_bytes(table.read_bytes()[:900])
+    # Whole files that do not belong together: only reading them all tells.
+    save_run(folder / "mixed", rate_eps=2_000.0, started_at="2026-02-01T10:00:00+00:00")
+    shutil.copy(folder / "measured-6000-1" / "events.parquet", folder / "mixed" / "events.parquet")
     return folder
 
 

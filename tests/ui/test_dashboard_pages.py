@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, expect
 from sentra_sim.kpi import kpis
 from sentra_sim.records import read_run
 from tests.ui.browser import Trouble, opened, settle
-from tests.ui.conftest import Serve, start_dashboard
+from tests.ui.conftest import Serve
+from tests.ui.serving import spawn, start_dashboard
 
 pytestmark = pytest.mark.ui
 
@@ -109,6 +110,19 @@ def test_a_damaged_run_is_named_with_its_reason_and_breaks_nothing(browser: Brow
         assert "torn" not in page.get_by_label("Reference").inner_text()
 
 
+def test_a_run_that_turns_out_damaged_when_read_says_so_and_another_choice_mends_the_page(
+    browser: Browser, address: str
+) -> None:
+    with opened(browser) as page:
+        page.goto(address + "compare?reference=mixed")
+        settle(page)
+        expect(page.get_by_role("status")).to_contain_text("events.parquet must hold 43000 events, got 129000")
+        expect(page.locator(".tail canvas")).to_have_count(0)
+        choose(page, "Reference", "measured-2000-1 · 2,000 events/s")
+        expect(page.locator(".tail canvas").first).to_be_visible()
+        expect(page.get_by_role("status")).to_have_count(0)
+
+
 def test_an_empty_folder_says_what_is_missing_and_which_command_makes_it(
     browser: Browser, serve: Serve, tmp_path: Path
 ) -> None:
@@ -153,7 +167,7 @@ def test_dark_is_kept_in_the_url_and_across_pages(browser: Browser, address: str
 
 def test_a_busy_port_is_one_line(serve: Serve, tmp_path: Path) -> None:
     taken = int(serve(tmp_path).rstrip("/").rsplit(":", 1)[1])
-    process = start_dashboard(tmp_path, taken)
+    process = spawn(tmp_path, taken)
     _, said = process.communicate(timeout=60)
     assert process.returncode != 0
     assert (
@@ -166,9 +180,7 @@ def test_a_busy_port_is_one_line(serve: Serve, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_ends_the_server_quietly(tmp_path: Path) -> None:
-    process = start_dashboard(tmp_path)
-    assert process.stdout is not None
-    assert process.stdout.readline().startswith("http://127.0.0.1:")
+    process, _ = start_dashboard(tmp_path)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 0
