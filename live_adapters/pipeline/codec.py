@@ -27,6 +27,7 @@ _WIRE_TYPE = {8: 1, 4: 5}
 _ATTRIBUTES_TAG = 9 << 3 | 2
 _ENTRY_TAG = 1 << 3 | 2
 _FIXED_BYTES = 60  # the eight fields above with their tags
+_LEAST_ATTRIBUTES, _MOST_ATTRIBUTES = 2, 65  # bytes, so that an event has 64 to 127
 
 EventArray = NDArray[np.void]
 
@@ -118,10 +119,22 @@ def _decode_foreign(message: bytes) -> EventArray:
         request.ParseFromString(message)
     except Exception as error:  # protobuf's DecodeError class differs between its back ends
         raise ValueError("must be a serialised sentra.v1.IngestRequest") from error
-    events = blank_events(len(request.events), 64)
+    events = blank_events(len(request.events), _FIXED_BYTES + 2 + _attribute_bytes(request))
     for row, event in zip(events, request.events, strict=True):
         for name, _, _ in _FIELDS:
             if name != "frame" and not event.HasField(name):
                 raise ValueError(f"every event must carry {name}")
             row[name] = getattr(event, name)
+        row["attributes"] = np.void(event.attributes or bytes(_LEAST_ATTRIBUTES))
     return events
+
+
+def _attribute_bytes(request: events_pb2.IngestRequest) -> int:
+    """Returns the length of the attributes, which all events of a request share: they become one array."""
+    lengths = {len(event.attributes) or _LEAST_ATTRIBUTES for event in request.events} or {_LEAST_ATTRIBUTES}
+    if len(lengths) > 1 or not _LEAST_ATTRIBUTES <= min(lengths) <= _MOST_ATTRIBUTES:
+        got = ", ".join(map(str, sorted(lengths)))
+        raise ValueError(
+            f"attributes of all events must be of one length from {_LEAST_ATTRIBUTES} to {_MOST_ATTRIBUTES} bytes, got {got}"
+        )
+    return lengths.pop()

@@ -79,6 +79,28 @@ def test_events_without_a_frame_are_read_because_the_gateway_sets_it() -> None:
     assert read["sequence"].tolist() == [1]
 
 
+@pytest.mark.parametrize("length", [2, 10, 65])
+def test_attributes_survive_an_encoding_that_is_not_canonical(length: int) -> None:
+    messages = [as_message(row) for row in some_events(3, 62 + length)]
+    for number, message in enumerate(messages):
+        message.ClearField("frame")
+        message.attributes = bytes([number + 1]) * length
+    read = decode_ingest(events_pb2.IngestRequest(events=messages).SerializeToString())
+    assert [row["attributes"].tobytes() for row in read] == [message.attributes for message in messages]
+    assert decode_events(read.tobytes(), 3).tobytes() == read.tobytes()
+
+
+@pytest.mark.parametrize("attributes", [[b"ab", b"abc"], [b"a"], [bytes(66)]])
+def test_attributes_of_several_or_impossible_lengths_are_refused(attributes: list[bytes]) -> None:
+    message = as_message(some_events(1)[0])
+    request = events_pb2.IngestRequest()
+    for value in attributes:
+        message.attributes = value
+        request.events.append(message)
+    with pytest.raises(ValueError, match="attributes of all events must be of one length from 2 to 65 bytes, got"):
+        decode_ingest(request.SerializeToString())
+
+
 @pytest.mark.parametrize("missing", [name for name in FIELDS if name != "frame"])
 def test_an_event_that_lacks_a_field_is_refused_by_name(missing: str) -> None:
     message = as_message(some_events(1)[0])

@@ -54,7 +54,7 @@ def test_a_childs_work_counts_while_it_lives_and_after() -> None:
     sampler.sample()
     living, ended, gone = (row[0] for row in sampler._cpu)
     assert living >= 0.19
-    assert living <= ended
+    assert ended >= living - 1e-9
     assert gone == ended
 
 
