@@ -33,27 +33,30 @@ class Verdict:
 
     @property
     def doubled(self) -> int:
-        """Effects beyond the acknowledged events."""
+        """Effects beyond the acknowledged events; of those whose acknowledgement was lost it cannot tell."""
         return max(0, self.counts["effects"] + self.counts["dead"] - self.counts["acked"])
 
 
-async def verify_stores(config: RunConfig, acked_events: int, *, within_s: float = 5.0) -> Verdict:
+async def verify_stores(
+    config: RunConfig, acked_events: int, *, unknown_events: int = 0, within_s: float = 5.0
+) -> Verdict:
     """Checks a drained run: every acknowledged event in effect once; Redis and ClickHouse equal to PostgreSQL, key by key.
 
-    Redis and ClickHouse may take `within_s` seconds to converge.
+    `unknown_events` were sent but never acknowledged: each may have taken effect or not. Redis and ClickHouse may take
+    `within_s` seconds to converge.
 
     Raises:
         PlantError: a store cannot be reached.
     """
     deadline = time.monotonic() + within_s
     while True:
-        verdict = await _compare(config, acked_events)
+        verdict = await _compare(config, acked_events, unknown_events)
         if not verdict.faults or time.monotonic() > deadline:
             return verdict
         await asyncio.sleep(PAUSE_S)
 
 
-async def _compare(config: RunConfig, acked_events: int) -> Verdict:
+async def _compare(config: RunConfig, acked_events: int, unknown_events: int) -> Verdict:
     counts = await count_effects(config) | {"acked": acked_events}
     truth = await _versions_in_postgres(config)
     redis = await _versions_in_redis(config, list(truth))
@@ -62,11 +65,14 @@ async def _compare(config: RunConfig, acked_events: int) -> Verdict:
     counts["redis_differs"], counts["clickhouse_differs"] = _differences(truth, redis), _differences(truth, clickhouse)
     counts["clickhouse_rows"] = sum(clickhouse.values())
     faults = []
-    if counts["effects"] + counts["dead"] < acked_events:
-        faults.append(f"effects: must hold every acknowledged event, got {counts['effects']} of {acked_events}")
+    taken = counts["effects"] + counts["dead"]
+    if taken < acked_events:
+        faults.append(f"effects: must hold every acknowledged event, got {taken} of {acked_events}")
+    if taken > acked_events + unknown_events:
+        faults.append(f"effects: must hold no event twice, got {taken} of {acked_events + unknown_events} sent")
     if counts["effects"] + counts["duplicates"] + counts["dead"] != counts["progress"]:
-        taken = f"{counts['effects']} in effect, {counts['duplicates']} duplicates, {counts['dead']} dead"
-        faults.append(f"progress: must account for every record taken, got {counts['progress']} taken, {taken}")
+        found = f"{counts['effects']} in effect, {counts['duplicates']} duplicates, {counts['dead']} dead"
+        faults.append(f"progress: must account for every record taken, got {counts['progress']} taken, {found}")
     for store in ("redis", "clickhouse"):
         if counts[f"{store}_differs"]:
             faults.append(

@@ -133,10 +133,7 @@ def assemble(batches: Sequence[Batch], known: Mapping[int, Standing]) -> Poll:
     """Makes a poll of the batches fetched, given where each of their partitions stands (which it does not change)."""
     ordered = sorted(batches, key=lambda batch: batch.partition)  # stable: a partition's batches stay in order
     taken, letters = _decode_all(ordered)
-    bad = _unpriceable(taken.events)
-    if bad.any():
-        letters += _bury(taken, bad)
-    return _cut({batch.partition: batch.next_offset for batch in ordered}, taken, bad, letters, known)
+    return _cut({batch.partition: batch.next_offset for batch in ordered}, taken, letters, known)
 
 
 def sum_effects(poll: Poll, prices: NDArray[np.float64]) -> Effects:
@@ -257,14 +254,8 @@ def _bury(taken: _Taken, bad: NDArray[np.bool_]) -> list[DeadLetter]:
     ]
 
 
-def _cut(
-    ends: dict[int, int],
-    taken: _Taken,
-    bad: NDArray[np.bool_],
-    letters: list[DeadLetter],
-    known: Mapping[int, Standing],
-) -> Poll:
-    """Refuses duplicates partition by partition and cuts what is left; `ends` holds each partition's next offset."""
+def _cut(ends: dict[int, int], taken: _Taken, letters: list[DeadLetter], known: Mapping[int, Standing]) -> Poll:
+    """Refuses duplicates and bad events, cuts what is left by partition and frame; `ends` holds partitions' next offsets."""
     events = taken.events
     refused = np.zeros(len(events), dtype=np.bool_)
     bounds = np.searchsorted(taken.partitions, [[number, number + 1] for number in ends]).tolist()
@@ -272,6 +263,9 @@ def _cut(
     for number, (start, stop) in zip(ends, bounds, strict=True):
         own = events[start:stop]
         refused[start:stop] = duplicates_of(own["session"], own["sequence"], marks[number])
+    bad = _unpriceable(events) & ~refused
+    if bad.any():
+        letters = letters + _bury(taken, bad)
     dropped = refused | bad
     pieces = _pieces(taken)
     if len(pieces):

@@ -75,7 +75,9 @@ def make_events(count: int, first_sequence: int = 1, *, session: int = 1, keys: 
     return events
 
 
-async def produce(config: RunConfig, events: EventArray, *, frame_events: int = 250, rate_eps: float | None = None) -> None:
+async def produce(
+    config: RunConfig, events: EventArray, *, frame_events: int = 250, rate_eps: float | None = None
+) -> None:
     """Writes events to Kafka in frames, all acknowledged when it returns; paced when a rate is given."""
     producer = make_producer(config.kafka)
     await producer.start()
@@ -148,7 +150,9 @@ class Processes:
 
 
 @contextmanager
-def back_half(config: RunConfig, names: tuple[str, ...] = ("pricing", "fanout", "subscriber", "worker")) -> Iterator[Processes]:
+def back_half(
+    config: RunConfig, names: tuple[str, ...] = ("pricing", "fanout", "subscriber", "worker")
+) -> Iterator[Processes]:
     processes = Processes(config)
     try:
         processes.start(*names)
