@@ -24,12 +24,12 @@ _ODD = set(",:;%\\'\"*\n\r")
 
 def home() -> Path:
     """Returns the stack's home as an absolute path; it need not exist."""
-    return _plain(Path(os.environ.get("SENTRA_HOME") or ".sentra").expanduser().absolute(), "SENTRA_HOME")
+    return _plain(Path(os.environ.get("SENTRA_HOME") or ".sentra").expanduser().resolve(), "SENTRA_HOME")
 
 
 def cache() -> Path:
     """Returns the download cache; it need not exist."""
-    return _plain(Path(os.environ.get("SENTRA_CACHE") or "~/.cache/sentra-lab").expanduser().absolute(), "SENTRA_CACHE")
+    return _plain(Path(os.environ.get("SENTRA_CACHE") or "~/.cache/sentra-lab").expanduser().resolve(), "SENTRA_CACHE")
 
 
 def _plain(folder: Path, variable: str) -> Path:

@@ -18,7 +18,8 @@ from live_adapters.stack._state import Process
 # Every process of a stack carries `<home>:<component>` in its environment. So a component whose starter was killed before
 # it could write the pid down is still found.
 MARK = "SENTRA_STACK_COMPONENT"
-_CLOCK_SLACK_S = 0.05  # create_time is made of clock ticks and the boot time, which are both rounded
+# A start time is the boot time, which moves when the clock is set, plus ticks. Nobody gets a pid anew within two seconds.
+_CLOCK_SLACK_S = 2.0
 
 
 @dataclass(frozen=True)

@@ -85,8 +85,9 @@ def read_state(home: Path) -> State | None:
 
 
 def remove_state(home: Path) -> None:
-    """Removes the state file."""
-    (home / FILE).unlink(missing_ok=True)
+    """Removes the state file, and what a killed writer left of one."""
+    for file in (home / FILE, *home.glob(f"{FILE}.*.part")):
+        file.unlink(missing_ok=True)
 
 
 def _parse(data: dict[str, Any]) -> State:
