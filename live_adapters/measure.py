@@ -39,6 +39,7 @@ WORKER_RESTARTS = 3
 DRAIN_S = 30.0  # without any progress for a tenth of it, nothing more will come
 END_S = 60.0  # that the generator may end late: it waits for the acknowledgement of everything it sent
 LOOK_S = 0.1
+REST_S = 2.0  # what a process burns without load is no cost of an event
 
 MODULES = {
     "pricing": "live_adapters.pipeline.pricing",
@@ -184,6 +185,7 @@ def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Pla
             return {name: [pid] for name, pid in (endpoints.pids | supervisor.pids()).items()}
 
         sampler = CpuSampler(processes(config.scenario), ids)
+        sampler.rest(REST_S)
         sampler.start()
         try:
             supervisor.start({GENERATOR: "live_adapters.load"})

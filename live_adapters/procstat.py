@@ -28,6 +28,7 @@ class HostUse:
 
     `cpu`, `run_delay`: seconds by process, on a core and waiting for one. `steal_s`, `busy_s`: CPU seconds of all cores together,
     shape (seconds,). `runnable`: threads running or waiting for a core at the end of the second, shape (seconds,).
+    `idle_cores`: cores that each process kept busy at rest, before the load.
     """
 
     cpu: CpuSeries
@@ -35,6 +36,7 @@ class HostUse:
     steal_s: NDArray[np.float64]
     busy_s: NDArray[np.float64]
     runnable: NDArray[np.float64]
+    idle_cores: Mapping[str, float]
 
     @property
     def seconds(self) -> int:
@@ -127,8 +129,18 @@ class CpuSampler:
         self._cpu: list[list[float]] = []
         self._delay: list[list[float]] = []
         self._host: list[tuple[float, float, int]] = []
+        self._idle: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cpu-sampler", daemon=True)
+
+    def rest(self, seconds: float) -> None:
+        """Watches the processes at rest for a while; call it before `start`, with everything up and no load on it."""
+        self.sample()
+        time.sleep(seconds)
+        self.sample()
+        passed_s = (self._times_ns[-1] - self._times_ns[-2]) / NS_PER_S
+        used = np.maximum(np.array(self._cpu[-1]) - np.array(self._cpu[-2]), 0.0) / passed_s
+        self._idle = dict(zip(self._names, used.tolist(), strict=True))
 
     def start(self) -> None:
         """Takes the first sample and starts the thread."""
@@ -162,6 +174,7 @@ class CpuSampler:
             steal_s=steal,
             busy_s=busy,
             runnable=np.interp(ends, np.array(self._times_ns) - float(epoch_ns), host[:, 2]),
+            idle_cores=self._idle,
         )
 
     def _per_second(self, cumulative: NDArray[np.float64], epoch_ns: int, seconds: int) -> NDArray[np.float64]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from live_adapters.pipeline import hoplog
 from live_adapters.procstat import HostUse
-from sentra_sim.records import METRIC_COLUMNS, Tables, frame_schema, hop_column, metrics_table
+from sentra_sim.records import IDLE_CORES, METRIC_COLUMNS, Tables, frame_schema, hop_column, metrics_table
 from sentra_sim.scenario import (
     INTENDED,
     Batcher,
@@ -104,6 +104,7 @@ def record(scratch: Path, scenario: Scenario, epoch_ns: int, host: HostUse) -> R
         metrics_table(frames, scenario, host.cpu),
         _lateness(scratch, epoch_ns, host.seconds),
         *_host_metrics(host),
+        _idle(host),
     ]
     return Recording(
         tables=Tables(frames=frames, events=events, metrics=pl.concat(metrics)),
@@ -241,6 +242,13 @@ def _lateness(scratch: Path, epoch_ns: int, horizon: int) -> pl.DataFrame:
     worst = np.zeros(horizon)
     np.maximum.at(worst, second[second < horizon], late_s[second < horizon])
     return _metric("sentra_generator_lateness_seconds", 'quantile="1"', worst)
+
+
+def _idle(host: HostUse) -> pl.DataFrame:
+    """One row per process, at time zero: the cores it kept busy before the load."""
+    labels = [f'process="{process}"' for process in host.idle_cores]
+    rows = {"time_s": 0.0, "name": IDLE_CORES, "labels": labels, "value": list(host.idle_cores.values())}
+    return pl.DataFrame(rows, schema=METRIC_COLUMNS)
 
 
 def _host_metrics(host: HostUse) -> list[pl.DataFrame]:

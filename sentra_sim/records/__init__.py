@@ -4,10 +4,19 @@ from sentra_sim.records.folder import Run, is_run, read_manifest, read_run, refu
 from sentra_sim.records.machine import describe_machine, versions
 from sentra_sim.records.manifest import Manifest, Validity
 from sentra_sim.records.series import CpuSeries, metrics_table
-from sentra_sim.records.tables import EVENT_COLUMNS, METRIC_COLUMNS, OUTCOMES, Tables, frame_schema, hop_column
+from sentra_sim.records.tables import (
+    EVENT_COLUMNS,
+    IDLE_CORES,
+    METRIC_COLUMNS,
+    OUTCOMES,
+    Tables,
+    frame_schema,
+    hop_column,
+)
 
 __all__ = [
     "EVENT_COLUMNS",
+    "IDLE_CORES",
     "METRIC_COLUMNS",
     "OUTCOMES",
     "CpuSeries",

@@ -9,6 +9,9 @@ import polars as pl
 
 OUTCOMES = ("ok", "duplicate", "dlq", "shed", "lost")
 
+# Cores a process kept busy before the load, one row per process at time zero; measured runs only.
+IDLE_CORES = "process_cpu_idle_cores"
+
 # Hop columns (`<hop>_ns`) follow these; their names come from the scenario. Times are ns since the run's epoch.
 FRAME_COLUMNS: dict[str, Any] = {
     "frame": pl.Int64,

@@ -10,14 +10,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sentra_sim.kpi import Timeline, cpu_cores, kpis, timeline
-from sentra_sim.records import Run
+from sentra_sim.records import IDLE_CORES, Run
 from sentra_sim.scenario import INTENDED, Log, Scenario, Store, hop_edges, only
 
 Floats = NDArray[np.float64]
 
 # Probabilities at which distributions are compared: the body evenly, the tail to 1 in 1,000.
 PROBABILITIES: Floats = np.concatenate([np.linspace(0.0, 0.95, 96), np.linspace(0.955, 0.995, 9), [0.999]])
-IDLE = "process_cpu_idle_cores"
 # Responses of one produce request reach the batcher's log within this; see `_requests`.
 SAME_REQUEST_S = 2e-4
 
@@ -126,5 +125,5 @@ def _clusters(times: Floats, gap_s: float) -> int:
 
 
 def _idle(run: Run) -> dict[str, float]:
-    rows = run.tables.metrics.filter(pl.col("name") == IDLE)
+    rows = run.tables.metrics.filter(pl.col("name") == IDLE_CORES)
     return {labels.split('"')[1]: value for labels, value in rows.select("labels", "value").iter_rows()}

@@ -54,7 +54,7 @@ def write_two_frames(scratch: Path) -> None:
 def host_use(seconds: int = 2) -> HostUse:
     names = processes(SCENARIO)
     some = CpuSeries(names, np.full((len(names), seconds), 0.25))
-    return HostUse(some, some, np.zeros(seconds), np.full(seconds, 1.5), np.ones(seconds))
+    return HostUse(some, some, np.zeros(seconds), np.full(seconds, 1.5), np.ones(seconds), {"gateway": 0.01})
 
 
 def recorded(scratch: Path) -> Recording:

@@ -10,10 +10,9 @@ import pytest
 
 from sentra_sim.engine import simulate
 from sentra_sim.errors import CalibrationError, InputError
-from sentra_sim.records import METRIC_COLUMNS, Run, Tables, read_run, write_run
+from sentra_sim.records import IDLE_CORES, METRIC_COLUMNS, Run, Tables, read_run, write_run
 from sentra_sim.scenario import Scenario, load_scenario, parse_scenario, scenario_data, with_load
 from sentra_sim.twin import Twin, calibrate, load_twin, load_validation, save_twin, save_validation, validate
-from sentra_sim.twin.observe import IDLE
 
 SENTRA = Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml"
 TRUE_SCALE = 1.6
@@ -51,7 +50,7 @@ def record(folder: Path, name: str, rate_eps: float, seed: int) -> Run:
         update={"source": "measured", "engine": None, "scenario": believed, "scenario_hash": f"{rate_eps:g}"}
     )
     idle = pl.DataFrame(
-        {"time_s": 0.0, "name": IDLE, "labels": 'process="pricing"', "value": 0.0}, schema=METRIC_COLUMNS
+        {"time_s": 0.0, "name": IDLE_CORES, "labels": 'process="pricing"', "value": 0.0}, schema=METRIC_COLUMNS
     )
     write_run(folder / name, Tables(tables.frames, tables.events, pl.concat([tables.metrics, idle])), manifest)
     return read_run(folder / name)
