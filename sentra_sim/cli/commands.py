@@ -22,9 +22,8 @@ def up(options: Namespace) -> int:
     """Starts the stack, or finds it running."""
     from sentra_sim.cli.tables import print_components
 
-    stack = load_stack()
-    stack.up(report=None if options.json else print)
-    return print_components(stack.status(), as_json=options.json)
+    start_stack(quiet=options.json)
+    return print_components(load_stack().status(), as_json=options.json)
 
 
 def status(options: Namespace) -> int:
@@ -176,6 +175,24 @@ def _seed(options: Namespace, scenario: Scenario) -> int:
     if seed < 0:
         raise InputError(f"--seed: must be >= 0, got {seed}; write a whole number")
     return seed
+
+
+def start_stack(*, quiet: bool) -> None:
+    """Starts the stack, or finds it running; shows the download on standard error.
+
+    Raises:
+        StackError: a part is missing or did not start.
+    """
+    stack = load_stack()
+    if quiet:
+        stack.up()
+        return
+    from rich.console import Console
+
+    from live_adapters.stack.progress import console_progress
+
+    with console_progress(Console(stderr=True)) as shown:
+        stack.up(shown.report, shown.download)
 
 
 def load_stack() -> Any:

@@ -112,9 +112,8 @@ def _is_there(scenario: Scenario, load: Load, folder: Path, protocol: Protocol) 
 
 def _warm_stack(scenario: Scenario, folder: Path, protocol: Protocol) -> None:
     """Brings the stack up and puts its brokers under load once, until their compiler has done its work."""
-    stack = commands.load_stack()
-    stack.up(report=print_step)
-    mark = _warm_mark(stack)
+    commands.start_stack(quiet=False)
+    mark = _warm_mark(commands.load_stack())
     if mark.exists():
         return
     print_step(f"warming the brokers up under load for {protocol.first_warmup_s:g} s")
