@@ -38,6 +38,7 @@ def make_run(
     seconds: float = 20.0,
     slowness: float = 1.0,
     seed: int = 1,
+    twin: str | None = None,
     lost_frames: int = 0,
     valid: bool = True,
     started_at: str = "2026-03-01T10:00:00+00:00",
@@ -63,6 +64,7 @@ def make_run(
         versions={"python": "3.11"},
         machine={"processor": "Builder 9000", "cores": 2, "memory_gib": 8.0, "kernel": "6.1"},
         engine="compiled" if source == "simulated" else None,
+        twin=twin,
         offered_events=int(rate_eps * seconds),
         validity=Validity(valid=valid, reasons=() if valid else ("send_delay_p99_s: must be <= 0.005, got 0.031",)),
     )

@@ -12,6 +12,7 @@ from sentra_sim.dashboard.frame import pn
 from sentra_sim.dashboard.store import Digest, Entry, Store
 from sentra_sim.dashboard.trust import assess, held_out_runs
 from sentra_sim.dashboard.words import (
+    NARROW,
     amount,
     badge,
     date_words,
@@ -31,6 +32,7 @@ SELECT_CSS = """
 :host { color: var(--text); font-family: var(--font); }
 label { color: var(--faint); font-size: 12px; }
 select.bk-input { background-color: var(--card); color: var(--text); border: 1px solid var(--line); border-radius: 6px; }
+select:not([multiple]).bk-input { appearance: auto; background-image: none; }
 select.bk-input { height: 34px; font-size: 14px; }
 select.bk-input:focus { border-color: var(--accent); box-shadow: none; }
 """
@@ -163,19 +165,23 @@ def _about_html(digests: Sequence[Digest]) -> str:
             if manifest.validity.valid
             else badge("invalid") + f" <small>{escape('; '.join(manifest.validity.reasons))}</small>"
         )
-        made = f"seed {manifest.seed}" + (f" · twin {manifest.twin}" if manifest.twin else "")
+        made = f"seed {manifest.seed}"
+        if manifest.twin:
+            made += f' <small title="{escape(manifest.twin)}">twin {escape(manifest.twin[:8])}</small>'
         rows.append(
             (
-                f"{escape(digest.name)} <small>{manifest.source}</small>",
+                f'<span class="whole">{escape(digest.name)}</span> <small>{manifest.source}</small>',
                 rate_words(manifest.rate_eps),
-                f"{manifest.seconds:g} s after {manifest.warmup_s:g} s warm-up",
+                f"{manifest.seconds:g}{NARROW}s <small>after {manifest.warmup_s:g}{NARROW}s</small>",
                 f"{digest.view.events:,}",
-                date_words(manifest.started_at),
-                escape(made),
+                f'<span class="whole">{date_words(manifest.started_at)}</span>',
+                made,
                 validity,
             )
         )
-    return table(("run", "load", "window", "events", "started", "made with", "validity"), rows, words_last=True)
+    return table(
+        ("run", "load", "window after warm-up", "events", "started", "made with", "validity"), rows, kind="words"
+    )
 
 
 def _kpis_html(digests: Sequence[Digest]) -> str:
@@ -186,7 +192,7 @@ def _kpis_html(digests: Sequence[Digest]) -> str:
         escape(digest.name) if first.view.source == second.view.source else digest.view.source
         for digest in (first, second)
     ]
-    return table(("KPI and SLO", *names, "deviation"), rows)
+    return table(("KPI and SLO", *names, "deviation"), rows, kind="tight")
 
 
 def _kpi_cells(kpi: Kpi, other: Kpi | None) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from sentra_sim.dashboard.frame import pn
 from sentra_sim.dashboard.store import Entry, Store
 from sentra_sim.dashboard.trust import Step, Trust, assess, error_table, held_out_first, rows_at
 from sentra_sim.dashboard.words import (
+    NARROW,
     amount,
     badge,
     date_words,
@@ -96,7 +97,7 @@ def _load_html(validation: Validation, point: LoadPoint) -> str:
     busy = f" · {point.busy_fraction:.0%} of the cores busy" if point.busy_fraction is not None else ""
     kind = "held out" if point.held_out else "training"
     caption = f"{rate_words(point.rate_eps)} · {kind}{busy} · measured in {escape(', '.join(point.runs))}"
-    kpis = table(HEADERS, [_cells(row) for row in rows_at(validation, point, "kpi")], caption=caption, words_last=True)
+    kpis = table(HEADERS, [_cells(row) for row in rows_at(validation, point, "kpi")], caption=caption, kind="words")
     hops = rows_at(validation, point, "hop")
     if not hops:
         return f"<div>{kpis}</div>"
@@ -105,7 +106,7 @@ def _load_html(validation: Validation, point: LoadPoint) -> str:
 
 
 def _cells(row: Row) -> tuple[str, ...]:
-    target = f"±{row.target * 100:g} %" if row.target is not None else "–"
+    target = f"±{row.target * 100:g}{NARROW}%" if row.target is not None else "–"
     return (
         escape(kpi_words(row.name)),
         _simulated(row),
@@ -133,7 +134,7 @@ def _simulated(row: Row) -> str:
 
 
 def _floor(row: Row) -> str:
-    return f"±{row.floor * 100:.1f} %" if row.floor is not None else "nodata"
+    return f"±{row.floor * 100:.1f}{NARROW}%" if row.floor is not None else "nodata"
 
 
 def _ground_html(trust: Trust, entries: Sequence[Entry]) -> str:

@@ -8,6 +8,7 @@ from html import escape
 
 from sentra_sim.units import MS_PER_S
 
+NARROW = "\u00a0"  # between a number and a short unit: a line must not break there
 UNIT_SUFFIXES = ("_s", "_eps", "_events", "_cores")
 BADGES = {
     "good": "good",
@@ -43,15 +44,15 @@ def kpi_words(name: str) -> str:
 def amount(value: float | None, unit: str) -> str:
     """Returns a value with its unit, three significant digits; times in ms, shares in percent.
 
-    >>> amount(0.01234, "s"), amount(50012.3, "events/s"), amount(0.9995, "fraction"), amount(None, "s")
-    ('12.3 ms', '50,012 events/s', '99.95 %', 'nodata')
+    >>> amount(50012.3, "events/s"), amount(None, "s"), amount(0.01234, "s").replace(NARROW, " ")
+    ('50,012 events/s', 'nodata', '12.3 ms')
     """
     if value is None:
         return "nodata"
     if unit == "s":
-        return f"{digits(value * MS_PER_S)} ms"
+        return f"{digits(value * MS_PER_S)}{NARROW}ms"
     if unit == "fraction":
-        return f"{value * 100:.4g} %"
+        return f"{value * 100:.4g}{NARROW}%"
     return f"{digits(value)} {unit}".strip()
 
 
@@ -79,12 +80,15 @@ def interval(low: float | None, high: float | None, unit: str) -> str:
 
 
 def signed_percent(fraction: float | None) -> str:
-    """Returns a signed share in percent.
+    """Returns a signed share in percent; what rounds to nothing has no sign.
 
-    >>> signed_percent(-0.034), signed_percent(0.5), signed_percent(None)
-    ('−3.4 %', '+50.0 %', 'nodata')
+    >>> [signed_percent(share).replace(NARROW, " ") for share in (-0.034, 0.5, -0.0001, None)]
+    ['−3.4 %', '+50.0 %', '0.0 %', 'nodata']
     """
-    return "nodata" if fraction is None else f"{fraction * 100:+.1f} %".replace("-", "−")
+    if fraction is None:
+        return "nodata"
+    percent = round(fraction * 100, 1)
+    return (f"{percent:+.1f}".replace("-", "−") if percent else "0.0") + f"{NARROW}%"
 
 
 def rate_words(rate_eps: float) -> str:
@@ -117,13 +121,15 @@ def sign(verdict: str) -> str:
     return f'<span class="badge {BADGES.get(verdict, "none")}" role="img" aria-label="{escape(verdict)}" title="{escape(verdict)}"></span> '
 
 
-def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "", words_last: bool = False) -> str:
-    """Returns an HTML table of a name and numbers, the last column being words if so said; cells are HTML already."""
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, caption: str = "", kind: str = "") -> str:
+    """Returns an HTML table of a name and numbers; cells are HTML already.
+
+    `kind` is a class of parts.css: `words` has words in its last column, `tight` must do with half a page.
+    """
     head = "".join(f'<th scope="col">{header}</th>' for header in headers)
     body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
     title = f"<caption>{caption}</caption>" if caption else ""
-    kind = ' class="words"' if words_last else ""
-    return f'<div class="scroll"><table{kind}>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="scroll"><table class="{kind}">{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def facts(pairs: Iterable[tuple[str, str]]) -> str:

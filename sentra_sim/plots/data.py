@@ -73,13 +73,13 @@ def span_ms(line: Timeline, scenario: Scenario, span: str) -> Floats:
 
 
 def tail_curve(latency_ms: Floats, points: int = TAIL_POINTS) -> pl.DataFrame:
-    """Returns latency_ms and share_slower, the share of events that took longer, falling from one to zero's neighbour.
+    """Returns latency_ms and share_slower, the share of events that took at least as long, falling from one.
 
     The points are exact order statistics of all events, evenly spaced in the logarithm of the share, so that the tail is
     as finely drawn as the body. Events that never arrived are in the share, but no point stands for them.
 
     >>> tail_curve(np.arange(1.0, 11.0), points=3)["latency_ms"].to_list()
-    [1.0, 7.0, 10.0]
+    [1.0, 8.0, 10.0]
     """
     count = len(latency_ms)
     if count == 0:

@@ -49,7 +49,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("workspace")
     held_out = [save_run(folder / f"measured-4000-{n}", rate_eps=4_000.0, slowness=1.2, seed=n) for n in (1, 2)]
     training = [save_run(folder / f"measured-{rate}-1", rate_eps=float(rate), seed=rate) for rate in (2_000, 6_000)]
-    save_run(folder / "simulated-4000", source="simulated", rate_eps=4_000.0, slowness=1.3, seed=9)
+    save_run(
+        folder / "simulated-4000", source="simulated", rate_eps=4_000.0, slowness=1.3, seed=9, twin="0123456789abcdef"
+    )
     save_run(folder / "simulated-6000", source="simulated", rate_eps=6_000.0, slowness=2.5, seed=9)
     save_verdict(folder, held_out, training, error=0.04)
     save_run(folder / "torn", rate_eps=2_000.0)

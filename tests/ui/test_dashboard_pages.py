@@ -146,6 +146,8 @@ def test_nothing_is_wider_than_the_window(browser: Browser, address: str, name: 
         page.goto(address + name)
         settle(page)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+        for table in page.locator(".scroll").all():
+            assert table.evaluate("(it) => it.scrollWidth - it.clientWidth") <= 0, table.inner_text()
 
 
 def test_dark_is_kept_in_the_url_and_across_pages(browser: Browser, address: str) -> None:
