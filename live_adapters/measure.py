@@ -36,7 +36,8 @@ from sentra_sim.scenario import Scenario, processes, scenario_data, scenario_has
 from sentra_sim.units import NS_PER_S
 
 WORKER_RESTARTS = 3
-DRAIN_S = 30.0  # without any progress for a tenth of it, nothing more will come
+STILL_S = 10.0  # when nothing has arrived for so long, nothing more will come
+DRAIN_S = 90.0  # the longest that an overloaded run is waited for
 END_S = 60.0  # that the generator may end late: it waits for the acknowledgement of everything it sent
 LOOK_S = 0.1
 REST_S = 2.0  # what a process burns without load is no cost of an event
@@ -221,14 +222,15 @@ def _watch_load(config: RunConfig, supervisor: Supervisor, watch: Watch, epoch_n
 
 
 def _drain(config: RunConfig, supervisor: Supervisor, watch: Watch, epoch_ns: int, report: Report) -> bool:
-    """Waits until everything acknowledged has arrived; returns False when it stops arriving before."""
+    """Waits until everything acknowledged has arrived; returns False when it stops arriving, or takes too long."""
     last, moved_at, told_at = watch.counts(), time.monotonic(), 0.0
+    give_up_at = moved_at + DRAIN_S
     while not watch.drained():
         supervisor.check()
         now, counts = time.monotonic(), watch.counts()
         if counts != last:
             last, moved_at = counts, now
-        if now - moved_at > DRAIN_S / 3:
+        if now > min(moved_at + STILL_S, give_up_at):
             return False
         if now - told_at >= 1.0:
             told_at = now
@@ -243,10 +245,10 @@ def _drain(config: RunConfig, supervisor: Supervisor, watch: Watch, epoch_ns: in
 def _counters(played: _Played, recording: Recording, stored: Mapping[str, int], log_end: int) -> dict[str, int]:
     """What the run counted, of the whole load.
 
-    `effects`: events in effect in PostgreSQL. `lost`, `duplicates`: acknowledged events against them. `refused_duplicates`: records
-    that the worker knew already. `unread`: records of the log that no worker has taken.
+    `effects`: events in effect in PostgreSQL. `unread`: records of the log that no worker has taken. `lost`, `duplicates`:
+    acknowledged events that are neither, and effects beyond the acknowledged. `refused_duplicates`: records known already.
     """
-    acked = played.summary.acked_events
+    acked, unread = played.summary.acked_events, log_end - stored["progress"]
     return {
         "sent": played.summary.sent_events,
         "refused": played.summary.refused_events,
@@ -255,9 +257,9 @@ def _counters(played: _Played, recording: Recording, stored: Mapping[str, int], 
         "effects": stored["effects"],
         "refused_duplicates": stored["duplicates"],
         "dead": stored["dead"],
-        "lost": max(0, acked - stored["effects"] - stored["dead"]),
+        "lost": max(0, acked - stored["effects"] - stored["dead"] - unread),
         "duplicates": max(0, stored["effects"] + stored["dead"] - acked),
-        "unread": log_end - stored["progress"],
+        "unread": unread,
         "late_stamps": recording.late_stamps,
         "worker_restarts": played.worker_restarts,
     }
