@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 import uuid
 from dataclasses import dataclass
@@ -10,7 +12,7 @@ from pathlib import Path
 import polars as pl
 from pydantic import ValidationError
 
-from sentra_sim.errors import RecordingError
+from sentra_sim.errors import RecordingError, ScenarioError
 from sentra_sim.records.manifest import Manifest
 from sentra_sim.records.tables import EVENT_COLUMNS, METRIC_COLUMNS, Tables, frame_schema
 
@@ -36,18 +38,14 @@ def write_run(path: str | Path, tables: Tables, manifest: Manifest, *, replace: 
     """Writes a run folder under a temporary name and renames it.
 
     Raises:
-        RecordingError: the folder exists and `replace` is false, or it exists and is not a run.
+        RecordingError: the folder exists and `replace` is false, it exists and is not a run, or it cannot be written.
     """
     path = Path(path)
     refuse_existing(path, replace=replace)
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
-    part.mkdir()
     try:
-        for name in TABLES:
-            frame: pl.DataFrame = getattr(tables, name)
-            frame.write_parquet(part / f"{name}.parquet", compression="zstd", compression_level=6)
-        (part / MANIFEST).write_text(manifest.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        part.mkdir(parents=True)
+        _write_tables(part, tables, manifest)
         if path.exists():
             old = part.with_suffix(".old")
             path.rename(old)
@@ -55,9 +53,22 @@ def write_run(path: str | Path, tables: Tables, manifest: Manifest, *, replace: 
             shutil.rmtree(old)
         else:
             part.rename(path)
+    except OSError as error:
+        raise RecordingError(f"{path}: cannot be written, {error.strerror or error}; choose another place") from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return path
+
+
+def _write_tables(folder: Path, tables: Tables, manifest: Manifest) -> None:
+    digests: dict[str, str] = {}
+    for name in TABLES:
+        frame: pl.DataFrame = getattr(tables, name)
+        file = folder / f"{name}.parquet"
+        frame.write_parquet(file, compression="zstd", compression_level=6)
+        digests[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+    text = manifest.model_copy(update={"files": digests}).model_dump_json(indent=1)
+    (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
 
 def refuse_existing(path: str | Path, *, replace: bool = False) -> None:
@@ -67,6 +78,9 @@ def refuse_existing(path: str | Path, *, replace: bool = False) -> None:
         RecordingError: something is there already that must not be overwritten.
     """
     path = Path(path)
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise RecordingError(f"{path}: cannot be written, {above} is not a folder to write in; choose another place")
     if not path.exists():
         return
     if not replace:
@@ -106,6 +120,8 @@ def read_manifest(path: str | Path) -> Manifest:
         found = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in found["loc"]) or "file"
         raise RecordingError(f"{path / MANIFEST}: {where}: {found['msg']}; record the run again") from None
+    except OSError as error:
+        raise RecordingError(f"{path / MANIFEST}: cannot be read, {error.strerror}; mend its permissions") from None
 
 
 def read_run(path: str | Path) -> Run:
@@ -116,8 +132,14 @@ def read_run(path: str | Path) -> Run:
     """
     path = Path(path)
     manifest = read_manifest(path)
-    schemas = {"frames": frame_schema(manifest.hops()), "events": EVENT_COLUMNS, "metrics": METRIC_COLUMNS}
-    tables = Tables(**{name: _read_table(path / f"{name}.parquet", schemas[name]) for name in TABLES})
+    try:
+        hops = manifest.hops()
+    except ScenarioError as error:
+        raise RecordingError(f"{path}/{error}") from None
+    schemas = {"frames": frame_schema(hops), "events": EVENT_COLUMNS, "metrics": METRIC_COLUMNS}
+    tables = Tables(
+        **{name: _read_table(path / f"{name}.parquet", schemas[name], manifest.files.get(name)) for name in TABLES}
+    )
     carried = int(tables.frames["events"].sum())
     if carried != tables.events.height:
         raise RecordingError(
@@ -126,9 +148,14 @@ def read_run(path: str | Path) -> Run:
     return Run(path=path, manifest=manifest, tables=tables)
 
 
-def _read_table(file: Path, schema: dict[str, object]) -> pl.DataFrame:
+def _read_table(file: Path, schema: dict[str, object], digest: str | None) -> pl.DataFrame:
     if not file.is_file():
         raise RecordingError(f"{file}: missing; the recording was cut off, record the run again")
+    # Checked first: the reader of Parquet may abort the whole process on bytes that were changed in the middle.
+    if digest is not None and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+        raise RecordingError(
+            f"{file}: must hold what was recorded, got {file.stat().st_size} bytes with another SHA-256; record the run again"
+        )
     try:
         table = pl.read_parquet(file)
     except (pl.exceptions.PolarsError, OSError):

@@ -49,6 +49,7 @@ class Manifest(BaseModel):
     offered_events: int  # intended sends within the window
     counters: dict[str, int] = {}  # sent, acked, delivered, effects, duplicates, lost... over the whole run
     validity: Validity = Field(default_factory=Validity)
+    files: dict[str, str] = {}  # table → SHA-256 of its Parquet file; `write_run` fills it in
 
     def load_scenario(self) -> Scenario:
         """Returns the scenario that the run was of."""
