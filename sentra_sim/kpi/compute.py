@@ -87,19 +87,19 @@ def _flow(run: Run, line: Timeline, scenario: Scenario) -> list[Kpi]:
     delivered = ~np.isnan(line.at(end))
     offered = max(run.manifest.offered_events, 1)
     bad = (run.tables.frames["outcome"] != "ok").to_numpy()
-    per_second = _delivered_per_second(run, end)
-    whole = len(per_second) >= 2 * SECTIONS
-    rate = mean_interval(per_second) if whole else Interval(float(per_second.mean()), float("nan"), float("nan"))
     return [
-        _with("throughput_eps", "events/s", rate),
+        _throughput(run, end),
         Kpi("delivered_ratio", "fraction", float(delivered.sum() / offered)),
         Kpi("error_rate", "fraction", float(bad[line.frame].mean()) if len(line.frame) else None),
     ]
 
 
-def _delivered_per_second(run: Run, hop: str) -> NDArray[np.float64]:
+def _throughput(run: Run, hop: str) -> Kpi:
     rows = window_metric(run, "sentra_hop_events").filter(pl.col("labels") == f'hop="{hop}"')
-    return rows["value"].to_numpy() if rows.height else np.zeros(1)
+    per_second = rows["value"].to_numpy()
+    if len(per_second) >= 2 * SECTIONS:
+        return _with("throughput_eps", "events/s", mean_interval(per_second))
+    return Kpi("throughput_eps", "events/s", float(per_second.mean()) if len(per_second) else None)
 
 
 def _lag(run: Run) -> list[Kpi]:
