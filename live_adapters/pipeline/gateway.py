@@ -43,10 +43,11 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
-    async def stream(self, messages: AsyncIterator[bytes], context: Any) -> events_pb2.IngestSummary:
+    async def stream(self, _: AsyncIterator[bytes], context: Any) -> events_pb2.IngestSummary:
         """Serves one `Ingest.Stream` call; a message that is not valid aborts it with INVALID_ARGUMENT."""
         received = refused = 0
-        async for message in messages:
+        # Read directly: the iterator that gRPC offers is a generator around this very call.
+        while (message := await context.read()) is not grpc.aio.EOF:
             try:
                 events = decode_ingest(message)
             except ValueError as error:
