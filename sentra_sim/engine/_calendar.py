@@ -1,8 +1,13 @@
-"""The compiled engine's calendar: a heap ordered by (time, sequence of scheduling), like SimPy's, and a ring for what is due at once."""
+"""The compiled engine's calendar, ordered by (time, sequence of scheduling) like SimPy's.
+
+It has three parts: a ring for what is due at once; a short sorted list, since most new entries are among the next few to come
+and so find their place in two or three steps; a heap for what does not fit there.
+"""
 
 from __future__ import annotations
 
 from sentra_sim.engine._memory import Row, Sim, cpu_at, delay_at, draw_at, entry_at, plain, ring_at
+from sentra_sim.engine.tables import SOON
 
 # Kinds of calendar entries.
 GOT, DONE, PUT, SLICE, ALARM, SOURCE_DUE, ARRIVE, LINGER, ACK, AVAILABLE, WAKE, REPLY, VISIBLE, FLUSHED = range(14)
@@ -13,26 +18,85 @@ WRITER_WOKEN, WRITER_DUE, HEARD, TICK_DUE = range(14, 18)
 def push(sim: Sim, delay: float, kind: int, subject: int, detail: int) -> None:
     """Schedules an event after a delay."""
     time = sim.now + delay
-    if max(sim.ring_size, sim.heap_size) == sim.room:
+    if max(sim.ring_size, sim.heap_size + SOON) >= sim.room:
         sim.full = 1
         return
     sim.seq += 1
     if time == sim.now:
         entry = ring_at(sim, (sim.ring_head + sim.ring_size) & (sim.room - 1))
         sim.ring_size += 1
-    else:
-        entry = heap_insert(sim.heap, sim.heap_size, time)
+    elif sim.heap_size > 0 and sim.soon_size > 0 and time >= entry_at(sim.soon, 0).time:
+        entry = heap_insert(sim.heap, sim.heap_size, time, sim.seq)
         sim.heap_size += 1
+    else:
+        entry = soon_insert(sim, time)
     entry.time, entry.seq, entry.kind, entry.subject, entry.detail = time, sim.seq, kind, subject, detail
 
 
 @plain
-def heap_insert(heap: int, size: int, time: float) -> Row:
-    """Makes room in a heap for an entry of a time, later than all equal ones, and returns the row to fill."""
+def pop(sim: Sim) -> Row:
+    """Removes the next entry and returns it; its row holds until the next push. There must be one."""
+    if sim.soon_size == 0 or (
+        sim.heap_size > 0 and before(entry_at(sim.heap, 0), entry_at(sim.soon, sim.soon_size - 1))
+    ):
+        copy_entry(entry_at(sim.heap, 0), entry_at(sim.soon, SOON))
+        sim.heap_size -= 1
+        heap_remove_first(sim.heap, sim.heap_size)
+        return entry_at(sim.soon, SOON)
+    sim.soon_size -= 1
+    return entry_at(sim.soon, sim.soon_size)
+
+
+@plain
+def next_is_due(sim: Sim, seq: int) -> bool:
+    """Tells whether an entry outside the ring is due now and was scheduled before the one with sequence `seq`."""
+    if sim.soon_size > 0:
+        soon = entry_at(sim.soon, sim.soon_size - 1)
+        if soon.time <= sim.now and soon.seq < seq:
+            return True
+    if sim.heap_size > 0:
+        first = entry_at(sim.heap, 0)
+        return first.time <= sim.now and first.seq < seq  # type: ignore[no-any-return]
+    return False
+
+
+@plain
+def quiet(sim: Sim) -> bool:
+    """Tells whether nothing else is due now: what is scheduled for now would be next.
+
+    Whoever would schedule it as the first thing may then do it as the last thing instead, in the same order of events.
+    """
+    return sim.ring_size == 0 and not next_is_due(sim, sim.seq + 1)
+
+
+@plain
+def soon_insert(sim: Sim, time: float) -> Row:
+    """Makes room among the soonest entries, kept in falling order, for one later than all of equal time."""
+    if sim.soon_size == SOON:
+        for at in range(SOON // 2):
+            entry = entry_at(sim.soon, at)
+            copy_entry(entry, heap_insert(sim.heap, sim.heap_size, entry.time, entry.seq))
+            sim.heap_size += 1
+            copy_entry(entry_at(sim.soon, SOON // 2 + at), entry)
+        sim.soon_size = SOON // 2
+    at = sim.soon_size
+    while at > 0:
+        sooner = entry_at(sim.soon, at - 1)
+        if sooner.time > time:
+            break
+        copy_entry(sooner, entry_at(sim.soon, at))
+        at -= 1
+    sim.soon_size += 1
+    return entry_at(sim.soon, at)
+
+
+@plain
+def heap_insert(heap: int, size: int, time: float, seq: int) -> Row:
+    """Makes room in a heap for an entry of a time and a sequence, and returns the row to fill."""
     at = size
     while at > 0:
         parent = entry_at(heap, (at - 1) >> 1)
-        if time >= parent.time:
+        if time > parent.time or (time == parent.time and seq > parent.seq):
             break
         copy_entry(parent, entry_at(heap, at))
         at = (at - 1) >> 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine._calendar import ALARM, DONE, SLICE, charge, draw, heap_insert, heap_remove_first, push
+from sentra_sim.engine._calendar import ALARM, DONE, SLICE, charge, draw, heap_insert, heap_remove_first, push, quiet
 from sentra_sim.engine._memory import Sim, cpu_at, entry_at, host_at, lane_at, plain, thread_at, virtual_at, work_at
 
 
@@ -81,29 +81,43 @@ def preempt(sim: Sim, host: int) -> None:
 
 
 @plain
-def end_slice(sim: Sim, thread: int, token: int) -> None:
-    """Ends a slice, unless the thread was preempted in it, and gives the core to the next thread."""
+def end_slice(sim: Sim, thread: int, token: int) -> bool:
+    """Ends a slice, unless the thread was preempted in it, and gives the core to the next thread.
+
+    Returns whether the thread's job is done and nothing else comes before what the thread does next.
+    """
     row = thread_at(sim, thread)
     if token != row.token:
-        return
+        return False
     host = host_at(sim, row.host)
     charge(sim, row.process, row.started, sim.now)
     row.running = 0
     host.low_running -= row.low
     row.remaining -= row.ran
+    goes_on = False
     if row.remaining > 0.0:
         append_lane(sim, thread)
     else:
-        row.finished = sim.now
-        push(sim, 0.0, DONE, thread, 0)
+        goes_on = finish(sim, thread)
     for number in range(2 * row.host, 2 * row.host + 2):
         lane = lane_at(sim, number)
         if lane.head >= 0:
             first = lane.head
             lane.head = thread_at(sim, first).next
             start_slice(sim, first)
-            return
+            return goes_on
     host.idle += 1
+    return goes_on
+
+
+@plain
+def finish(sim: Sim, thread: int) -> bool:
+    """Ends a thread's job. Returns whether the caller's caller goes on with the thread; else the calendar does."""
+    thread_at(sim, thread).finished = sim.now
+    if quiet(sim):
+        return True
+    push(sim, 0.0, DONE, thread, 0)
+    return False
 
 
 @plain
@@ -115,9 +129,9 @@ def join_sharing(sim: Sim, thread: int) -> None:
     row.started = sim.now
     row.virtual_start = lane.virtual
     finish = lane.virtual + row.remaining
-    entry = heap_insert(lane.jobs, lane.active, finish)
-    lane.active += 1
     lane.joined += 1
+    entry = heap_insert(lane.jobs, lane.active, finish, lane.joined)
+    lane.active += 1
     entry.time, entry.seq, entry.subject = finish, lane.joined, thread
     set_alarm(sim, row.host)
 
@@ -153,21 +167,24 @@ def set_alarm(sim: Sim, host: int) -> None:
 
 
 @plain
-def leave_sharing(sim: Sim, number: int, alarm: int) -> None:
-    """Ends the first job of a lane, unless jobs came or went since the alarm was set."""
+def leave_sharing(sim: Sim, number: int, alarm: int) -> int:
+    """Ends the first job of a lane, unless jobs came or went since the alarm was set.
+
+    Returns its thread if nothing else comes before what the thread does next, else -1.
+    """
     host = number >> 1
     if alarm != host_at(sim, host).alarm:
-        return
+        return -1
     advance_clock(sim, host)
     lane = lane_at(sim, number)
-    finish, thread = entry_at(lane.jobs, 0).time, entry_at(lane.jobs, 0).subject
-    lane.virtual = max(lane.virtual, finish)
+    end, thread = entry_at(lane.jobs, 0).time, entry_at(lane.jobs, 0).subject
+    lane.virtual = max(lane.virtual, end)
     lane.active -= 1
     heap_remove_first(lane.jobs, lane.active)
-    charge_share(sim, thread, finish)
-    thread_at(sim, thread).finished = sim.now
-    push(sim, 0.0, DONE, thread, 0)
+    charge_share(sim, thread, end)
+    goes_on = finish(sim, thread)
     set_alarm(sim, host)
+    return thread if goes_on else -1
 
 
 @plain

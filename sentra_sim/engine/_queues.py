@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine._calendar import GOT, PUT, push
+from sentra_sim.engine._calendar import GOT, PUT, push, quiet
 from sentra_sim.engine._memory import Row, Sim, node_at, plain, server_at, thread_at
 
 
@@ -46,8 +46,8 @@ def put(sim: Sim, server: int, work: int, ref: int) -> None:
 
 
 @plain
-def get_job(sim: Sim, thread: int) -> None:
-    """A thread asks for its next job; those idle longest are served first."""
+def get_job(sim: Sim, thread: int) -> int:
+    """A thread asks for its next job; those idle longest are served first. Returns as `match_jobs`."""
     queue = server_at(sim, thread_at(sim, thread).server)
     thread_at(sim, thread).next = -1
     if queue.idle_head < 0:
@@ -55,17 +55,25 @@ def get_job(sim: Sim, thread: int) -> None:
     else:
         thread_at(sim, queue.idle_tail).next = thread
     queue.idle_tail = thread
-    match_jobs(sim, thread_at(sim, thread).server)
+    return match_jobs(sim, thread_at(sim, thread).server)
 
 
 @plain
-def match_jobs(sim: Sim, server: int) -> None:
-    """Gives the first jobs of a queue to the threads that wait."""
+def match_jobs(sim: Sim, server: int) -> int:
+    """Gives the first jobs of a queue to the threads that wait.
+
+    Returns the first of these threads if nothing else comes before it, which the caller then starts as its last act, else -1.
+    """
     queue = server_at(sim, server)
+    first = -1
     while queue.head >= 0 and queue.idle_head >= 0:
         node, thread = queue.head, queue.idle_head
         row = thread_at(sim, thread)
         queue.head, queue.idle_head = node_at(sim, node).next, row.next
         row.work, row.ref = node_at(sim, node).work, node_at(sim, node).ref
         free(sim, node)
-        push(sim, 0.0, GOT, thread, 0)
+        if first < 0 and quiet(sim):
+            first = thread
+        else:
+            push(sim, 0.0, GOT, thread, 0)
+    return first

@@ -372,15 +372,23 @@ def done(sim: Sim, thread: int) -> None:
             produce(sim, ref)
         else:
             buffer(sim, ref)
-        get_job(sim, thread)
+        next_job(sim, thread)
     elif role == LOG:
         if row.work == broker_at(sim, row.unit).append_work:
             appended(sim, ref)
         else:
             replicated(sim, ref)
-        get_job(sim, thread)
+        next_job(sim, thread)
     else:
         station_done(sim, thread)
+
+
+@plain
+def next_job(sim: Sim, thread: int) -> None:
+    """Lets a thread take its next job or wait for one; the last act of whatever calls it."""
+    first = get_job(sim, thread)
+    if first >= 0:
+        got(sim, first)
 
 
 @plain
@@ -390,14 +398,14 @@ def station_done(sim: Sim, thread: int) -> None:
     role, ref, station = row.role, row.ref, station_at(sim, row.unit)
     if role == SERVE:
         push(sim, delay_of(sim, station.delay), VISIBLE, row.unit, ref)
-        get_job(sim, thread)
+        next_job(sim, thread)
     elif role == SEND:
         stamp(sim, ref, station.hop)
         push(sim, delay_of(sim, station.delay), HEARD, row.unit, ref)
-        get_job(sim, thread)
+        next_job(sim, thread)
     elif role == SUBSCRIBE:
         stamp(sim, ref, station.second_hop)
-        get_job(sim, thread)
+        next_job(sim, thread)
     else:
         push(sim, delay_of(sim, station.delay), FLUSHED, row.unit, ref)
         writer_next(sim, row.unit)

@@ -30,10 +30,11 @@ from sentra_sim.engine._calendar import (
     WAKE,
     WRITER_DUE,
     WRITER_WOKEN,
-    heap_remove_first,
+    next_is_due,
+    pop,
 )
 from sentra_sim.engine._hosts import charge_unfinished, end_slice, leave_sharing
-from sentra_sim.engine._memory import Sim, entry_at, frame_at, open_at, plain, ring_at, station_at, thread_at
+from sentra_sim.engine._memory import Sim, frame_at, open_at, plain, ring_at, station_at, thread_at
 from sentra_sim.engine._queues import get_job, match_jobs, put
 from sentra_sim.engine._stations import (
     acked,
@@ -92,15 +93,20 @@ def _trace(plan: Plan, tables: Tables) -> Trace:
 @plain
 def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: PLR0912 - one branch a kind
     if kind == SLICE:
-        end_slice(sim, subject, detail)
+        if end_slice(sim, subject, detail):
+            done(sim, subject)
     elif kind == DONE:
         done(sim, subject)
     elif kind == GOT:
         got(sim, subject)
     elif kind == PUT:
-        match_jobs(sim, subject)
+        first = match_jobs(sim, subject)
+        if first >= 0:
+            got(sim, first)
     elif kind == ALARM:
-        leave_sharing(sim, subject, detail)
+        thread = leave_sharing(sim, subject, detail)
+        if thread >= 0:
+            done(sim, thread)
     elif kind == SOURCE_DUE:
         source_send(sim)
     elif kind == ARRIVE:
@@ -141,26 +147,19 @@ def _run(tables: Any) -> int:
     for number in range(sim.background_count):
         tick_wait(sim, number)
     while not sim.full:
-        if sim.ring_size > 0 and not (
-            sim.heap_size > 0
-            and entry_at(sim.heap, 0).time <= sim.now
-            and entry_at(sim.heap, 0).seq < ring_at(sim, sim.ring_head).seq
-        ):
+        if sim.ring_size > 0 and not next_is_due(sim, ring_at(sim, sim.ring_head).seq):
             entry = ring_at(sim, sim.ring_head)
-            kind, subject, detail = entry.kind, entry.subject, entry.detail
             sim.ring_head = (sim.ring_head + 1) & (sim.room - 1)
             sim.ring_size -= 1
-        elif sim.heap_size > 0:
-            entry = entry_at(sim.heap, 0)
+        elif sim.soon_size + sim.heap_size > 0:
+            entry = pop(sim)
             if entry.time >= sim.cap:
                 sim.now = sim.cap
                 charge_unfinished(sim)
                 return CAPPED
             sim.now = entry.time
-            kind, subject, detail = entry.kind, entry.subject, entry.detail
-            sim.heap_size -= 1
-            heap_remove_first(sim.heap, sim.heap_size)
         else:
             return DRAINED
+        kind, subject, detail = entry.kind, entry.subject, entry.detail
         _dispatch(sim, kind, subject, detail)
     return FULL if sim.full == 1 else OUT_OF_BOUNDS

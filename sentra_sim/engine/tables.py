@@ -26,7 +26,7 @@ def _record(ints: str, floats: str = "") -> np.dtype[np.void]:
 
 # Every row of a table is one thing of the model; -1 stands for "none". `*_head` and `*_tail` are ends of linked lists.
 ADDRESSES = (
-    "heap ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
+    "heap soon ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers followers replicas calls "
     "stations links backgrounds cpu virtual"
 )
@@ -47,7 +47,7 @@ def _digest() -> str:
 
 STATE = _record(
     f"{ADDRESSES} {COUNTS} source_{_digest()} "
-    "seq heap_size ring_head ring_size full free_node frames polls requests listed taken message "
+    "seq heap_size soon_size ring_head ring_size full free_node frames polls requests listed taken message "
     "source_thread source_work network_delay batcher_server receive_work close_work "
     "max_events in_flight acks_all max_poll_events",
     "now cap seconds linger",
@@ -81,6 +81,8 @@ STATION = _record(
 )
 BACKGROUND = _record("thread work", "every due")
 
+
+SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
 
 # Roles of threads: whose loop goes on when the thread's job is done.
 SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK = range(9)
@@ -145,6 +147,7 @@ class _Builder:
         lanes: list[dict[str, float]] = [{"head": -1, "jobs": jobs.ctypes.data} for jobs in lane_jobs]
         arrays: dict[str, NDArray[Any]] = {
             "heap": np.zeros(room, EVENT),
+            "soon": np.zeros(SOON + 1, EVENT),
             "ring": np.zeros(room, EVENT),
             "nodes": _free_nodes(room),
             "hosts": self._hosts(),
