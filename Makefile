@@ -35,7 +35,7 @@ bench: $(STAMP)  ## speed of the compiled engine against the SimPy engine
 setup: $(STAMP)  ## only set up .venv
 
 browser: $(STAMP)
-	@if [ -f tests/ui/install_browser.py ]; then $(PY) tests/ui/install_browser.py; fi
+	@if [ -f tests/ui/install_browser.py ]; then $(PY) -m tests.ui.install_browser; fi
 
 lock: $(STAMP)  ## write requirements.txt anew from pyproject.toml, keeping the pins that still fit
 	@CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/pip-compile --quiet --strip-extras --allow-unsafe \

@@ -9,6 +9,7 @@ import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
@@ -145,6 +146,9 @@ def read_run(path: str | Path) -> Run:
         raise RecordingError(
             f"{path}: events.parquet must hold {carried} events, got {tables.events.height}; record the run again"
         )
+    order = np.repeat(tables.frames["frame"].to_numpy(), tables.frames["events"].to_numpy())
+    if not np.array_equal(order, tables.events["frame"].to_numpy()):
+        raise RecordingError(f"{path}: events.parquet must follow the order of the frames' rows; record the run again")
     return Run(path=path, manifest=manifest, tables=tables)
 
 

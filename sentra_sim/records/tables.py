@@ -14,17 +14,18 @@ IDLE_CORES = "process_cpu_idle_cores"
 
 # Hop columns (`<hop>_ns`) follow these; their names come from the scenario. Times are ns since the run's epoch.
 FRAME_COLUMNS: dict[str, Any] = {
-    "frame": pl.Int64,
-    "partition": pl.Int16,
+    "frame": pl.Int64,  # identifies the frame within the run
+    "partition": pl.Int16,  # of the log, from 0
     "tenant": pl.Int32,  # null: the frame carries events of several tenants
-    "release": pl.String,
-    "events": pl.Int32,
-    "outcome": pl.String,
-    "attempts": pl.Int16,
+    "release": pl.String,  # which version of the pipeline handled it: stable or canary
+    "events": pl.Int32,  # number of events that it carries
+    "outcome": pl.String,  # one of OUTCOMES, for all its events
+    "attempts": pl.Int16,  # deliveries to a worker, 1 without a retry
     "poll": pl.Int64,  # the consumer poll that took the frame; null: never taken
 }
+# One row per event: those of the first frame first, in order of the frames' rows.
 EVENT_COLUMNS: dict[str, Any] = {
-    "frame": pl.Int64,
+    "frame": pl.Int64,  # the frame that carried it
     # Intended send time minus the frame's first hop. The first event of a frame is due before it is received, the others
     # may follow while the frame is open.
     "intended_offset_ns": pl.Int64,
@@ -33,7 +34,7 @@ METRIC_COLUMNS: dict[str, Any] = {
     "time_s": pl.Float64,  # end of the second that the value is of, since the run's epoch
     "name": pl.String,  # Prometheus name, base unit in it
     "labels": pl.String,  # 'process="gateway"', empty without labels
-    "value": pl.Float64,
+    "value": pl.Float64,  # of that second, in the unit that the name says
 }
 
 

@@ -85,7 +85,7 @@ class Host(Model):
     """Cores shared by the stations placed on the host.
 
     `ps` is egalitarian processor sharing, each job on at most one core. `fifo-slice` serves one run queue in order of
-    arrival, a job going back to its end after `slice_s`.
+    arrival, a job going back to its end after `slice_s`. A demand takes 1/`speed` of its time.
     """
 
     cores: PositiveInt = 2

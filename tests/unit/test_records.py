@@ -115,6 +115,13 @@ def test_missing_events_are_counted(folder: Path) -> None:
     assert refusal(folder) == f"{folder}: events.parquet must hold 4 events, got 3; record the run again"
 
 
+def test_events_in_another_order_than_their_frames_are_refused(folder: Path) -> None:
+    edit(folder / "events.parquet", lambda events: events.reverse())
+    assert refusal(folder) == (
+        f"{folder}: events.parquet must follow the order of the frames' rows; record the run again"
+    )
+
+
 def test_a_table_of_other_columns_is_refused(folder: Path) -> None:
     edit(
         folder / "frames.parquet", lambda frames: frames.drop("stored_ns").with_columns(pl.col("events").cast(pl.Int64))
