@@ -20,6 +20,7 @@ from sentra_sim.engine._calendar import (
     WRITER_WOKEN,
     delay_of,
     push,
+    quiet,
 )
 from sentra_sim.engine._hosts import run_job
 from sentra_sim.engine._memory import (
@@ -43,10 +44,11 @@ from sentra_sim.engine._memory import (
     replica_at,
     request_at,
     request_frame_at,
+    server_at,
     station_at,
     thread_at,
 )
-from sentra_sim.engine._queues import free, get_job, link, new_node, put
+from sentra_sim.engine._queues import free, get_job, link, match_jobs, new_node, put
 from sentra_sim.engine.tables import BATCHER, CONSUMER, LOG, SEND, SERVE, SOURCE, SUBSCRIBE, TICK
 
 FETCHING, PROCESSING = -2, -1  # what a replica does before its calls 0, 1, ...
@@ -76,41 +78,52 @@ def buffer(sim: Sim, message: int) -> None:
     """Puts a message's events into the open frames of their partitions."""
     for event in range(first_event_at(sim, message).value, first_event_at(sim, message + 1).value):
         partition = partition_at(sim, event).value
-        frame = open_at(sim, partition).value
-        if frame < 0:
-            frame = open_frame(sim, partition)
+        row = open_at(sim, partition)
+        if row.frame < 0:
+            open_frame(sim, partition)
             if sim.full:
                 return
-        frame_of(sim, event).value = frame
-        frame_at(sim, frame).events += 1
-        if frame_at(sim, frame).events == sim.max_events:
-            close_frame(sim, frame)
+        frame_of(sim, event).value = row.frame
+        row.room -= 1
+        if row.room == 0:
+            close_frame(sim, row.frame)
 
 
 @plain
-def open_frame(sim: Sim, partition: int) -> int:
+def open_frame(sim: Sim, partition: int) -> None:
     """Opens a partition's next frame, which closes after the linger."""
     frame = sim.frames
     if frame == sim.max_frames:
         sim.full = 2
-        return -1
+        return
     sim.frames += 1
     row = frame_at(sim, frame)
     row.partition, row.events, row.poll = partition, 0, -1
     hop_at(sim, frame, 0).value = sim.now
     for hop in range(1, sim.hop_count):
         hop_at(sim, frame, hop).value = np.nan
-    open_at(sim, partition).value = frame
+    open_at(sim, partition).frame = frame
+    open_at(sim, partition).room = sim.max_events
     push(sim, sim.linger, LINGER, frame, 0)
-    return frame  # type: ignore[no-any-return]
 
 
 @plain
 def close_frame(sim: Sim, frame: int) -> None:
     """Queues a frame to be sent to the log."""
-    open_at(sim, frame_at(sim, frame).partition).value = -1
+    row = open_at(sim, frame_at(sim, frame).partition)
+    row.frame = -1
+    frame_at(sim, frame).events = sim.max_events - row.room
     hop_at(sim, frame, 1).value = sim.now
     put(sim, sim.batcher_server, sim.close_work, frame)
+
+
+@plain
+def count_open(sim: Sim) -> None:
+    """Counts the events of the frames that the end of the run finds open."""
+    for partition in range(sim.partition_count):
+        row = open_at(sim, partition)
+        if row.frame >= 0:
+            frame_at(sim, row.frame).events = sim.max_events - row.room
 
 
 @plain
@@ -233,7 +246,7 @@ def consumer_done(sim: Sim, owner: int) -> None:
         stamp(sim, replica.poll, 3)
         run_job(sim, replica.thread, replica.process_work, poll.frames, poll.events)
     elif replica.call < sim.call_count:
-        offer(sim, call_at(sim, replica.call).value, replica.poll)
+        offer_last(sim, call_at(sim, replica.call).value, replica.poll)
     else:
         take(sim, owner)
 
@@ -257,6 +270,29 @@ def offer(sim: Sim, number: int, poll: int) -> None:
     if station.writer_waiting:
         station.writer_waiting = 0
         push(sim, 0.0, WRITER_WOKEN, number, 0)
+
+
+@plain
+def offer_last(sim: Sim, number: int, poll: int) -> None:
+    """Hands a poll to a station, as the last act of whatever calls it."""
+    station = station_at(sim, number)
+    if station.flush == 0.0:
+        put_last(sim, station.server, station.work, poll)
+    else:
+        offer(sim, number, poll)
+
+
+@plain
+def put_last(sim: Sim, server: int, work: int, ref: int) -> None:
+    """Queues a job, as the last act of whatever calls it."""
+    if not quiet(sim):
+        put(sim, server, work, ref)
+        return
+    queue = server_at(sim, server)
+    link(sim, queue, new_node(sim, work, ref))
+    first = match_jobs(sim, server)
+    if first >= 0:
+        got(sim, first)
 
 
 @plain

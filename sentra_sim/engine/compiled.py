@@ -35,15 +35,17 @@ from sentra_sim.engine._calendar import (
 )
 from sentra_sim.engine._hosts import charge_unfinished, end_slice, leave_sharing
 from sentra_sim.engine._memory import Sim, frame_at, open_at, plain, ring_at, station_at, thread_at
-from sentra_sim.engine._queues import get_job, match_jobs, put
+from sentra_sim.engine._queues import get_job, match_jobs
 from sentra_sim.engine._stations import (
     acked,
     available,
     close_frame,
     consumer_done,
+    count_open,
     done,
     flushed,
     got,
+    put_last,
     source_next,
     source_send,
     take,
@@ -110,9 +112,9 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
     elif kind == SOURCE_DUE:
         source_send(sim)
     elif kind == ARRIVE:
-        put(sim, sim.batcher_server, sim.receive_work, subject)
+        put_last(sim, sim.batcher_server, sim.receive_work, subject)
     elif kind == LINGER:
-        if open_at(sim, frame_at(sim, subject).partition).value == subject:
+        if open_at(sim, frame_at(sim, subject).partition).frame == subject:
             close_frame(sim, subject)
     elif kind == ACK:
         acked(sim, subject)
@@ -131,7 +133,7 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
     elif kind == WRITER_DUE:
         write(sim, subject)
     elif kind == HEARD:
-        put(sim, station_at(sim, subject).second_server, station_at(sim, subject).second_work, detail)
+        put_last(sim, station_at(sim, subject).second_server, station_at(sim, subject).second_work, detail)
     else:
         tick(sim, subject)
 
@@ -156,6 +158,7 @@ def _run(tables: Any) -> int:
             if entry.time >= sim.cap:
                 sim.now = sim.cap
                 charge_unfinished(sim)
+                count_open(sim)
                 return CAPPED
             sim.now = entry.time
         else:

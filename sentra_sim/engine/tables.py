@@ -32,7 +32,7 @@ ADDRESSES = (
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
-    "hop_count second_count"
+    "hop_count second_count partition_count"
 )
 
 
@@ -67,6 +67,7 @@ NODE = _record("work ref next")
 WORK = _record("draw_start draw_count drawn", "job frame event cold tau")
 DELAY = _record("draw_start draw_count drawn", "mean")
 FRAME = _record("partition events poll next")
+OPEN = _record("frame room")
 REQUEST = _record("broker first frames events missing")
 POLL = _record("replica first frames events")
 BROKER = _record(
@@ -143,6 +144,7 @@ class _Builder:
         group = only(scenario, ConsumerGroup)[1]
         seconds = int(np.ceil(plan.cap_s)) + 2
         most = plan.max_frames
+        partitions = only(scenario, Log)[1].partitions
         lane_jobs = np.zeros((2 * len(self.hosts), len(self.threads)), EVENT)
         lanes: list[dict[str, float]] = [{"head": -1, "jobs": jobs.ctypes.data} for jobs in lane_jobs]
         arrays: dict[str, NDArray[Any]] = {
@@ -161,7 +163,7 @@ class _Builder:
             "first_event": np.ascontiguousarray(plan.first_event, dtype=np.int64),
             "event_partition": np.ascontiguousarray(plan.partition, dtype=np.int16),
             "event_frame": np.full(len(plan.partition), -1, dtype=np.int64),
-            "open_frame": np.full(only(scenario, Log)[1].partitions, -1, dtype=np.int64),
+            "open_frame": _rows(OPEN, [{"frame": -1}] * partitions),
             "frame_table": np.empty(most, FRAME),
             "hops": np.empty((most, len(self.hop))),
             "request_table": np.empty(most, REQUEST),
@@ -190,6 +192,7 @@ class _Builder:
             "max_frames": most,
             "hop_count": len(self.hop),
             "second_count": seconds,
+            "partition_count": partitions,
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
