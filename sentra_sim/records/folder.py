@@ -155,20 +155,21 @@ def read_run(path: str | Path) -> Run:
 def _read_table(file: Path, schema: dict[str, object], digest: str | None) -> pl.DataFrame:
     if not file.is_file():
         raise RecordingError(f"{file}: missing; the recording was cut off, record the run again")
-    # Checked first: the reader of Parquet may abort the whole process on bytes that were changed in the middle.
+    # Polars may abort the whole process on bytes changed in the middle, so they are compared before it sees them.
     if digest is not None and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-        raise RecordingError(
-            f"{file}: must hold what was recorded, got {file.stat().st_size} bytes with another SHA-256; record the run again"
-        )
+        raise _damaged(file)
     try:
         table = pl.read_parquet(file)
     except (pl.exceptions.PolarsError, OSError):
-        raise RecordingError(
-            f"{file}: must be a whole Parquet file, got {file.stat().st_size} damaged bytes; record the run again"
-        ) from None
+        raise _damaged(file) from None
     if dict(table.schema) != schema:
         wrong = [name for name in {*schema, *table.columns} if table.schema.get(name) != schema.get(name)]
         raise RecordingError(
             f"{file}: columns must follow the record contract, got a difference in {', '.join(sorted(wrong))}; record the run again"
         )
     return table
+
+
+def _damaged(file: Path) -> RecordingError:
+    size = file.stat().st_size
+    return RecordingError(f"{file}: must be a whole Parquet file, got {size} damaged bytes; record the run again")

@@ -85,7 +85,7 @@ def test_a_recording_cut_off_in_the_middle_is_refused(folder: Path, name: str, k
     content = file.read_bytes()[: int(file.stat().st_size * kept)]
     file.write_bytes(content)
     assert refusal(folder) == (
-        f"{file}: must hold what was recorded, got {len(content)} bytes with another SHA-256; record the run again"
+        f"{file}: must be a whole Parquet file, got {len(content)} damaged bytes; record the run again"
     )
 
 
@@ -94,7 +94,7 @@ def test_a_byte_changed_in_the_middle_is_found(folder: Path) -> None:
     content = bytearray(file.read_bytes())
     content[len(content) // 3] ^= 0xFF
     file.write_bytes(content)
-    assert "with another SHA-256" in refusal(folder)
+    assert "must be a whole Parquet file" in refusal(folder)
 
 
 def test_a_recording_without_checksums_is_refused_when_it_cannot_be_parsed(folder: Path) -> None:
