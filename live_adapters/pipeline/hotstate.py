@@ -66,6 +66,14 @@ class RedisClient:
             await self._writer.wait_closed()
 
 
+class _Names(dict[int, bytes]):
+    """The Redis key of every key met so far."""
+
+    def __missing__(self, key: int) -> bytes:
+        name = self[key] = b"position:%d" % key
+        return name
+
+
 class HotState:
     """Writes polls to Redis. Redis being away does not stop the worker: it is left alone for a while, then rebuilt."""
 
@@ -76,7 +84,7 @@ class HotState:
         self._script = b""
         self._pause_s = FIRST_PAUSE_S
         self._retry_at = 0.0
-        self._names: dict[int, bytes] = {}
+        self._names = _Names()
         self.rebuilt = 0
         self.failures = 0
 
@@ -125,7 +133,7 @@ class HotState:
         arguments: list[bytes | str | int] = []
         for part in poll.parts:
             start, stop = np.searchsorted(effects.partition, [part.partition, part.partition + 1])
-            names = b" ".join([self._name(key) for key in effects.key[start:stop].tolist()])
+            names = b" ".join(map(self._names.__getitem__, effects.key[start:stop].tolist()))
             arguments += [part.partition, part.old_offset, part.next_offset, names, states[start:stop].tobytes()]
         offsets = await self._evaluate(arguments)
         for part, offset in zip(poll.parts, offsets, strict=True):
@@ -142,7 +150,7 @@ class HotState:
     async def _rebuild(self, partition: int, offset: int) -> None:
         rows = await self._snapshot(partition)
         states = np.array([row[1:] for row in rows], dtype=STATE)
-        names = b" ".join([self._name(row[0]) for row in rows])
+        names = b" ".join(self._names[row[0]] for row in rows)
         await self._evaluate([partition, b"", offset, names, states.tobytes()])
         self.rebuilt += 1
 
@@ -150,9 +158,3 @@ class HotState:
         assert self._client is not None
         answer = await self._client.call("EVALSHA", self._script, 0, *arguments)
         return [int(offset) if offset else -1 for offset in answer]
-
-    def _name(self, key: int) -> bytes:
-        name = self._names.get(key)
-        if name is None:
-            name = self._names[key] = b"position:%d" % key
-        return name

@@ -12,14 +12,21 @@ import asyncpg
 import numpy as np
 from numpy.typing import NDArray
 
-from live_adapters.pipeline.poll import PIECE, Effects, Part, Poll, Sessions, pack_sessions, unpack_sessions
+from live_adapters.pipeline.packed import use_packed_arrays
+from live_adapters.pipeline.poll import PIECE, Batch, Effects, Part, Poll, Sessions, pack_sessions, unpack_sessions
 from sentra_sim.errors import PlantError
 
 COMMIT_SQL = Path(__file__).with_name("commit.sql")
 NOT_OWNER = "SN001"  # raised by require_owner in schema.sql
 CONNECT_S = 10.0
-# Planning the commit costs more than running it: one plan for all polls.
-SETTINGS = {"plan_cache_mode": "force_generic_plan", "application_name": "sentra"}
+# Planning the commit costs more than running it: one plan for all polls. It cannot know how few keys a poll has, and would
+# join them by reading the whole table of positions.
+SETTINGS = {
+    "application_name": "sentra",
+    "plan_cache_mode": "force_generic_plan",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
 
 CLAIM_SQL = """
 INSERT INTO progress AS g (part, first_offset, next_offset, owner_epoch)
@@ -72,6 +79,11 @@ class Ledger:
         for row in rows:
             marks = unpack_sessions(row["sessions"])
             self.owned[row["part"]] = Ownership(row["next_offset"], row["owner_epoch"], marks)
+
+    def takes(self, batch: Batch) -> bool:
+        """Tells whether a batch is of a partition owned and not yet in effect: a rebalance may bring one again."""
+        own = self.owned.get(batch.partition)
+        return own is not None and batch.first_offset >= own.next_offset
 
     def release(self, partitions: Iterable[int]) -> None:
         """Forgets partitions that went to another worker."""
@@ -143,9 +155,11 @@ async def connect(dsn: str) -> Any:
         PlantError: it cannot be reached.
     """
     try:
-        return await asyncpg.connect(dsn, timeout=CONNECT_S, server_settings=SETTINGS)
+        connection = await asyncpg.connect(dsn, timeout=CONNECT_S, server_settings=SETTINGS)
     except (OSError, asyncpg.PostgresError) as error:
         raise PlantError(f"postgres: must accept a connection, got {error!r}; see `sentra status`") from None
+    use_packed_arrays(connection)
+    return connection
 
 
 async def open_ledger(dsn: str) -> Ledger:
@@ -162,7 +176,7 @@ async def open_ledger(dsn: str) -> Ledger:
         raise PlantError(f"postgres: must hold the pipeline's tables, got {error}; call storage.reset_stores") from None
 
 
-def _arguments(poll: Poll, effects: Effects, owned: dict[int, Ownership]) -> tuple[list[Any], ...]:
+def _arguments(poll: Poll, effects: Effects, owned: dict[int, Ownership]) -> tuple[Any, ...]:
     parts, dead = poll.parts, poll.dead
     return (
         [part.partition for part in parts],
@@ -172,13 +186,13 @@ def _arguments(poll: Poll, effects: Effects, owned: dict[int, Ownership]) -> tup
         [pack_sessions(part.sessions) for part in parts],
         [part.duplicates for part in parts],
         [part.dead for part in parts],
-        effects.key.tolist(),
-        effects.partition.tolist(),
-        effects.tenant.tolist(),
-        effects.events.tolist(),
-        effects.quantity.tolist(),
-        effects.notional.tolist(),
-        effects.price.tolist(),
+        effects.key,
+        effects.partition,
+        effects.tenant,
+        effects.events,
+        effects.quantity,
+        effects.notional,
+        effects.price,
         [outbox_pieces(poll, part) for part in parts],
         [effects.rows[part.rows].tobytes() for part in parts],
         [letter.partition for letter in dead],

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from live_adapters.pipeline.codec import EventArray
 
-_HEADER = struct.Struct(">qiibIhiqqqhii")
+HEADER = struct.Struct(">qiibIhiqqqhii")
 _LENGTH_FROM = 12  # the batch length counts what follows it
-_CRC_AT, _CRC_FROM = 17, 21
+_CRC_AT, CRC_FROM = 17, 21
 _MAGIC = 2
-_RUNS = ((0, 64, 1), (64, 8192, 2), (8192, 1 << 20, 3))  # first offset delta, last + 1, bytes of its varint
-MAX_RECORDS = _RUNS[-1][1]
+RUNS = ((0, 64, 1), (64, 8192, 2), (8192, 1 << 20, 3))  # first offset delta, last + 1, bytes of its varint
+MAX_RECORDS = RUNS[-1][1]
 
 
 def varint(value: int) -> bytes:
@@ -50,7 +50,7 @@ class FrameBatch:
         self._count = len(events)
         self._timestamp_ms = int(time.time() * 1e3) if timestamp_ms is None else timestamp_ms
         self._producer = (-1, -1, -1)
-        self._buffer = bytearray(_HEADER.size).join((b"", _records(events)))
+        self._buffer = bytearray(HEADER.size).join((b"", _records(events)))
         self._built = False
 
     def record_count(self) -> int:
@@ -82,27 +82,28 @@ class FrameBatch:
         length = len(self._buffer) - _LENGTH_FROM
         last, stamp = self._count - 1, self._timestamp_ms
         fields = (0, length, -1, _MAGIC, 0, 0, last, stamp, stamp, *self._producer, self._count)
-        _HEADER.pack_into(self._buffer, 0, *fields)
-        crc = calc_crc32c(memoryview(self._buffer)[_CRC_FROM:])
+        HEADER.pack_into(self._buffer, 0, *fields)
+        crc = calc_crc32c(memoryview(self._buffer)[CRC_FROM:])
         struct.pack_into(">I", self._buffer, _CRC_AT, crc)
 
 
 def _records(events: EventArray) -> bytes:
     if not 0 < len(events) <= MAX_RECORDS:
         raise ValueError(f"a frame must hold 1 to {MAX_RECORDS} events, got {len(events)}")
-    return b"".join(_run(events[first:end], first, end, width) for first, end, width in _RUNS if first < len(events))
+    return b"".join(_run(events[first:end], first, end, width) for first, end, width in RUNS if first < len(events))
 
 
 def _run(events: EventArray, first: int, end: int, width: int) -> bytes:
     size = min(end - first, 1 << int(np.ceil(np.log2(max(len(events), 64)))))
-    records = _template(events.dtype.itemsize, first, first + size, width)[: len(events)].copy()
+    records = record_template(events.dtype.itemsize, first, first + size, width)[: len(events)].copy()
     records["key"] = events["key"]
     records["value"] = events.view(records.dtype["value"])
     return records.tobytes()
 
 
 @lru_cache(maxsize=16)
-def _template(event_bytes: int, first: int, end: int, width: int) -> NDArray[np.void]:
+def record_template(event_bytes: int, first: int, end: int, width: int) -> NDArray[np.void]:
+    """Returns the records of offset deltas `first` to `end` with all constant bytes set, keys and values zero."""
     fields = [
         ("length", "V2"),
         ("attributes", "u1"),

@@ -6,15 +6,15 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import KafkaError
 
+from live_adapters.pipeline import wholebatches
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.poll import Batch
 from sentra_sim.errors import PlantError
-from sentra_sim.scenario import ConsumerGroup, only
+from sentra_sim.scenario import Batcher, ConsumerGroup, only
 
 POLL_MS = 200
 # How long a broker may hold back an answer without data. Long, because an idle answer is nothing but work.
@@ -36,12 +36,14 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, config: RunConfig, member: str, assigned: Assigned, revoked: Revoked) -> None:
         self._topic = config.topic
         self._max_events = only(config.scenario, ConsumerGroup)[1].max_poll_events
+        self._batch_events = only(config.scenario, Batcher)[1].max_events
         self._assigned, self._revoked = assigned, revoked
         self._reached: dict[TopicPartition, int] = {}
         self._expected: dict[int, int] = {}  # by partition owned, the offset that the next batch must start at
         self._sought: dict[int, int] = {}
         self._failure: Exception | None = None
         self._committing: asyncio.Task[None] | None = None
+        wholebatches.install()
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=config.kafka,
             group_id=config.group,
@@ -72,19 +74,34 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
         self._committing = asyncio.create_task(self._tell_kafka())
 
     async def poll(self) -> list[Batch]:
-        """Returns everything that is there, at most `max_poll_events`; nothing after POLL_MS without data.
+        """Returns the batches that are there, whole, up to `max_poll_events`; nothing after POLL_MS without data.
 
         Raises:
             PlantError: partitions could not be taken over, or Kafka refused.
         """
+        batches: list[Batch] = []
+        left, wait_ms = self._max_events, POLL_MS
+        while left >= self._batch_events or not batches:
+            # Counted in batches; the gateway's largest ones must not exceed the limit.
+            most = max(1, left // self._batch_events)
+            fetched = await self._fetch(wait_ms, most)
+            found = [batch for batches in fetched.values() for batch in batches]
+            batches += [batch for batch in found if self._in_place(batch)]
+            if len(found) < most:
+                break
+            left, wait_ms = self._max_events - sum(batch.count for batch in batches), 0
+        return batches
+
+    async def _fetch(self, wait_ms: int, most: int) -> dict[TopicPartition, list[Batch]]:
         try:
-            fetched = await self._consumer.getmany(timeout_ms=POLL_MS, max_records=self._max_events)
+            fetched: dict[TopicPartition, list[Batch]] = await self._consumer.getmany(
+                timeout_ms=wait_ms, max_records=most
+            )
         except KafkaError as error:
             raise PlantError(f"kafka: must answer, got {error!r}; see `sentra status`") from None
         if self._failure is not None:
             raise self._failure
-        batches = [_batch(tp.partition, records) for tp, records in fetched.items()]
-        return [batch for batch in batches if self._in_place(batch)]
+        return fetched
 
     def reached(self, offsets: dict[int, int]) -> None:
         """Notes up to where effects are committed."""
@@ -148,16 +165,3 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
             # PostgreSQL knows the truth: a commit that fails, say in a rebalance, is made up for by the next.
             with contextlib.suppress(KafkaError):
                 await self._consumer.commit(dict(self._reached))
-
-
-def _batch(partition: int, records: list[Any]) -> Batch:
-    values = [record.value or b"" for record in records]
-    lengths = tuple(map(len, values))
-    return Batch(
-        partition=partition,
-        first_offset=records[0].offset,
-        next_offset=records[-1].offset + 1,
-        count=len(values),
-        block=b"".join(values),
-        lengths=None if min(lengths) == max(lengths) else lengths,
-    )

@@ -45,7 +45,7 @@ class Worker:
         while not life.stopping:
             batches = await self.source.poll()
             async with self._working:
-                batches = [batch for batch in batches if batch.partition in self._ledger.owned]
+                batches = [batch for batch in batches if self._ledger.takes(batch)]
                 if batches:
                     await self._work(batches)
 
