@@ -6,12 +6,16 @@ and so find their place in two or three steps; a heap for what does not fit ther
 
 from __future__ import annotations
 
+import numpy as np
+
 from sentra_sim.engine._memory import Row, Sim, cpu_at, delay_at, draw_at, entry_at, plain, ring_at
 from sentra_sim.engine.tables import SOON
 
-# Kinds of calendar entries.
-GOT, DONE, PUT, SLICE, ALARM, SOURCE_DUE, ARRIVE, LINGER, ACK, AVAILABLE, WAKE, REPLY, VISIBLE, FLUSHED = range(14)
-WRITER_WOKEN, WRITER_DUE, HEARD, TICK_DUE = range(14, 18)
+# Kinds of calendar entries. NumPy's integers, as Numba would compile each function anew for every literal that it is called with.
+KINDS = np.arange(18)
+GOT, DONE, PUT, SLICE, ALARM, SOURCE_DUE, ARRIVE, LINGER, ACK, AVAILABLE, WAKE, REPLY, VISIBLE, FLUSHED = KINDS[:14]
+WRITER_WOKEN, WRITER_DUE, HEARD, TICK_DUE = KINDS[14:]
+NONE, ONE = KINDS[:2]
 
 
 @plain

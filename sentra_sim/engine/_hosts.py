@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine._calendar import ALARM, DONE, SLICE, charge, draw, heap_insert, heap_remove_first, push, quiet
+from sentra_sim.engine._calendar import (
+    ALARM,
+    DONE,
+    NONE,
+    SLICE,
+    charge,
+    draw,
+    heap_insert,
+    heap_remove_first,
+    push,
+    quiet,
+)
 from sentra_sim.engine._memory import Sim, cpu_at, entry_at, host_at, lane_at, plain, thread_at, virtual_at, work_at
 
 
@@ -116,7 +127,7 @@ def finish(sim: Sim, thread: int) -> bool:
     thread_at(sim, thread).finished = sim.now
     if quiet(sim):
         return True
-    push(sim, 0.0, DONE, thread, 0)
+    push(sim, 0.0, DONE, thread, NONE)
     return False
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine._calendar import GOT, PUT, push, quiet
+from sentra_sim.engine._calendar import GOT, NONE, PUT, push, quiet
 from sentra_sim.engine._memory import Row, Sim, node_at, plain, server_at, thread_at
 
 
@@ -42,7 +42,7 @@ def put(sim: Sim, server: int, work: int, ref: int) -> None:
     queue = server_at(sim, server)
     link(sim, queue, new_node(sim, work, ref))
     if queue.idle_head >= 0:
-        push(sim, 0.0, PUT, server, 0)
+        push(sim, 0.0, PUT, server, NONE)
 
 
 @plain
@@ -75,5 +75,5 @@ def match_jobs(sim: Sim, server: int) -> int:
         if first < 0 and quiet(sim):
             first = thread
         else:
-            push(sim, 0.0, GOT, thread, 0)
+            push(sim, 0.0, GOT, thread, NONE)
     return first

@@ -11,6 +11,8 @@ from sentra_sim.engine._calendar import (
     FLUSHED,
     HEARD,
     LINGER,
+    NONE,
+    ONE,
     REPLY,
     SOURCE_DUE,
     TICK_DUE,
@@ -61,7 +63,7 @@ def source_next(sim: Sim) -> None:
         return
     wait = due_at(sim, sim.message).value - sim.now
     if wait > 0.0:
-        push(sim, wait, SOURCE_DUE, 0, 0)
+        push(sim, wait, SOURCE_DUE, NONE, NONE)
     else:
         source_send(sim)
 
@@ -70,7 +72,7 @@ def source_next(sim: Sim) -> None:
 def source_send(sim: Sim) -> None:
     """Sends the next message."""
     events = first_event_at(sim, sim.message + 1).value - first_event_at(sim, sim.message).value
-    run_job(sim, sim.source_thread, sim.source_work, 1, events)
+    run_job(sim, sim.source_thread, sim.source_work, ONE, events)
 
 
 @plain
@@ -104,7 +106,7 @@ def open_frame(sim: Sim, partition: int) -> None:
         hop_at(sim, frame, hop).value = np.nan
     open_at(sim, partition).frame = frame
     open_at(sim, partition).room = sim.max_events
-    push(sim, sim.linger, LINGER, frame, 0)
+    push(sim, sim.linger, LINGER, frame, NONE)
 
 
 @plain
@@ -178,7 +180,7 @@ def replicated(sim: Sim, number: int) -> None:
     request = request_at(sim, number)
     request.missing -= 1
     if request.missing == 0 and sim.acks_all:
-        push(sim, delay_of(sim, broker_at(sim, request.broker).replication_delay), ACK, number, 0)
+        push(sim, delay_of(sim, broker_at(sim, request.broker).replication_delay), ACK, number, NONE)
 
 
 @plain
@@ -189,7 +191,7 @@ def acked(sim: Sim, number: int) -> None:
     for at in range(request.first, request.first + request.frames):
         hop_at(sim, request_frame_at(sim, at).value, 2).value = sim.now
     broker.outstanding -= 1
-    push(sim, delay_of(sim, broker.fetch_delay), AVAILABLE, number, 0)
+    push(sim, delay_of(sim, broker.fetch_delay), AVAILABLE, number, NONE)
     send_request(sim, request.broker)
 
 
@@ -209,7 +211,7 @@ def available(sim: Sim, number: int) -> None:
         replica.tail = frame
         if replica.waiting:
             replica.waiting = 0
-            push(sim, 0.0, WAKE, owner, 0)
+            push(sim, 0.0, WAKE, owner, NONE)
 
 
 @plain
@@ -266,10 +268,10 @@ def offer(sim: Sim, number: int, poll: int) -> None:
     if station.flush == 0.0:
         put(sim, station.server, station.work, poll)
         return
-    link(sim, station, new_node(sim, 0, poll))
+    link(sim, station, new_node(sim, NONE, poll))
     if station.writer_waiting:
         station.writer_waiting = 0
-        push(sim, 0.0, WRITER_WOKEN, number, 0)
+        push(sim, 0.0, WRITER_WOKEN, number, NONE)
 
 
 @plain
@@ -303,7 +305,7 @@ def visible(sim: Sim, number: int, poll: int) -> None:
     for at in range(station.link_first, station.link_first + station.links):
         offer(sim, link_at(sim, at).value, poll)
     if station.called:
-        push(sim, 0.0, REPLY, poll_at(sim, poll).replica, 0)
+        push(sim, 0.0, REPLY, poll_at(sim, poll).replica, NONE)
 
 
 @plain
@@ -323,7 +325,7 @@ def writer_due(sim: Sim, number: int) -> None:
         station.last_start = now
     wait = station.last_start + station.flush - now
     if wait > 0.0:
-        push(sim, wait, WRITER_DUE, number, 0)
+        push(sim, wait, WRITER_DUE, number, NONE)
     else:
         write(sim, number)
 
@@ -359,7 +361,7 @@ def tick_wait(sim: Sim, number: int) -> None:
     """Waits until a background job is due, unless it is."""
     wait = background_at(sim, number).due - sim.now
     if wait > 0.0:
-        push(sim, wait, TICK_DUE, number, 0)
+        push(sim, wait, TICK_DUE, number, NONE)
     else:
         tick(sim, number)
 
@@ -369,7 +371,7 @@ def tick(sim: Sim, number: int) -> None:
     """Runs a background job while the load lasts."""
     job = background_at(sim, number)
     if sim.now < sim.seconds:
-        run_job(sim, job.thread, job.work, 0, 0)
+        run_job(sim, job.thread, job.work, NONE, NONE)
 
 
 @plain
@@ -378,10 +380,10 @@ def got(sim: Sim, thread: int) -> None:
     row = thread_at(sim, thread)
     if row.role == BATCHER:
         if row.work == sim.close_work:
-            run_job(sim, thread, row.work, 1, frame_at(sim, row.ref).events)
+            run_job(sim, thread, row.work, ONE, frame_at(sim, row.ref).events)
         else:
             run_job(
-                sim, thread, row.work, 1, first_event_at(sim, row.ref + 1).value - first_event_at(sim, row.ref).value
+                sim, thread, row.work, ONE, first_event_at(sim, row.ref + 1).value - first_event_at(sim, row.ref).value
             )
     elif row.role == LOG:
         run_job(sim, thread, row.work, request_at(sim, row.ref).frames, request_at(sim, row.ref).events)
@@ -395,7 +397,7 @@ def done(sim: Sim, thread: int) -> None:
     row = thread_at(sim, thread)
     role, ref = row.role, row.ref
     if role == SOURCE:
-        push(sim, delay_of(sim, sim.network_delay), ARRIVE, sim.message, 0)
+        push(sim, delay_of(sim, sim.network_delay), ARRIVE, sim.message, NONE)
         sim.message += 1
         source_next(sim)
     elif role == CONSUMER:
