@@ -15,6 +15,7 @@ from sentra_sim.units import MS_PER_S
 SEND_DELAY_P99_MAX_S = 0.005
 LATENESS_MAX_S = 0.050
 STEAL_MAX = 0.02
+FOREIGN_MAX = 0.10
 
 
 def judge(
@@ -42,6 +43,11 @@ def judge(
     reasons = [*_late(summary), *_lost(counters, drained)]
     if steal > STEAL_MAX:
         reasons.append(f"CPU steal must be at most {STEAL_MAX:.0%}, got {steal:.1%}; the host gave the cores to others")
+    foreign = foreign_fraction(host, window_s)
+    if foreign > FOREIGN_MAX:
+        reasons.append(
+            f"other processes may take at most {FOREIGN_MAX:.0%} of the cores, got {foreign:.0%}; they took them from the pipeline"
+        )
     for hop, count in recording.negative_hops.items():
         reasons.append(
             f"hop {hop} must not lie before the hop that precedes it, got {count} that do; a clock or a log lies"
@@ -61,6 +67,14 @@ def steal_fraction(host: HostUse, window_s: tuple[float, float]) -> float:
     start, end = int(window_s[0]), int(np.ceil(window_s[1]))
     cores = int(describe_machine()["cores"])
     return float(host.steal_s[start:end].sum() / (cores * (end - start)))
+
+
+def foreign_fraction(host: HostUse, window_s: tuple[float, float]) -> float:
+    """Returns the share of all cores' time in the window that went to processes which are no part of the pipeline."""
+    start, end = int(window_s[0]), int(np.ceil(window_s[1]))
+    cores = int(describe_machine()["cores"])
+    own = float(host.cpu.seconds[:, start:end].sum())
+    return max(0.0, float(host.busy_s[start:end].sum()) - own) / (cores * (end - start))
 
 
 def _late(summary: LoadSummary) -> list[str]:

@@ -196,12 +196,14 @@ COUNTERS = {"sent": 5, "refused": 0, "acked": 5, "delivered": 5, "lost": 0, "dup
         ({"counters": {"duplicates": 1}}, "duplicates must be 0, got 1"),
         ({"counters": {"unread": 1}}, "unread must be 0, got 1"),
         ({"steal_s": 5.0}, "CPU steal must be at most 2%"),
+        ({"foreign_s": 2.0}, "other processes may take at most 10% of the cores, got"),
     ],
 )
 def test_the_verdict_names_the_broken_rule(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
     write_two_frames(tmp_path)
     host = host_use()
     host.steal_s[1] = changes.get("steal_s", 0.0)
+    host.busy_s[:] = host.cpu.seconds.sum(axis=0) + changes.get("foreign_s", 0.0)
     verdict = judge(
         summary(**changes.get("late", {})),
         recorded(tmp_path),
