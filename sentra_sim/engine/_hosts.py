@@ -23,11 +23,10 @@ def run_job(sim: Sim, thread: int, work: int, frames: int, events: int) -> None:
     row, job = thread_at(sim, thread), work_at(sim, work)
     host = host_at(sim, row.host)
     demand = (job.job + job.frame * frames + job.event * events) * draw(sim, job)
-    cold = 1.0
-    if row.finished >= 0.0:
+    if job.cold > 0.0:
         gap = sim.now - row.finished
-        cold = gap / (gap + job.tau)
-    row.remaining = (demand + job.cold * cold) / host.speed
+        demand += job.cold * (gap / (gap + job.tau) if row.finished >= 0.0 else 1.0)
+    row.remaining = demand / host.speed
     if host.ps:
         join_sharing(sim, thread)
     elif host.idle > 0:

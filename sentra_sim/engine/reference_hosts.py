@@ -58,14 +58,18 @@ class Thread:
         """Starts a job; the event returned happens when its CPU demand has been served."""
         demand = work.demand
         busy = (demand.job_s + demand.frame_s * frames + demand.event_s * events) * work.draws.next()
-        cold = 1.0
-        if self.finished_s is not None:
-            gap = self.env.now - self.finished_s
-            cold = gap / (gap + demand.cold_tau_s)
-        self.remaining_s = (busy + demand.cold_s * cold) / self.host.speed
+        if demand.cold_s > 0.0:
+            busy += demand.cold_s * self._coldness(demand.cold_tau_s)
+        self.remaining_s = busy / self.host.speed
         self.done = self.env.event()
         self.host.submit(self)
         return self.done
+
+    def _coldness(self, tau_s: float) -> float:
+        if self.finished_s is None:
+            return 1.0
+        gap_s = self.env.now - self.finished_s
+        return gap_s / (gap_s + tau_s)
 
     def finish(self) -> None:
         """Ends the job: the host calls this."""
