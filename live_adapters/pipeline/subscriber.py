@@ -24,7 +24,7 @@ log = logging.getLogger("subscriber")
 
 
 class Deliveries:
-    """Counts what is delivered, drops what came before, and tells the hop log."""
+    """Counts what is delivered, drops what came before, and tells the hop log once for all that came together."""
 
     def __init__(self, config: RunConfig) -> None:
         self.events = 0
@@ -32,29 +32,33 @@ class Deliveries:
         self._last: dict[tuple[int, int], int] = {}  # by tenant and partition, the offset of the last piece
         self._delivered = HopLog(config.scratch, *SUBSCRIBER_DELIVERED)
         self._jobs = HopLog(config.scratch, "subscriber", "jobs", JOBS)
-        self._rows: list[NDArray[np.void]] = []
-        self._began, self._cpu = 0, 0
+        self._came: list[NDArray[np.void]] = []
+        self._at: list[int] = []
+        self._cpu = 0
 
     def take(self, message: bytes) -> None:
-        """Takes one message of a tenant."""
+        """Takes one message of a tenant; the hop log is told when all sockets that are ready have been read."""
         now = time.monotonic_ns()
-        if not self._rows:
-            self._began, self._cpu = now, time.thread_time_ns()
+        if not self._came:
+            self._cpu = time.thread_time_ns()
+            asyncio.get_running_loop().call_soon(self.flush)
         tenant, shares, _ = decode_message(message)
-        shares = self._new(tenant, shares)
-        rows = np.empty(len(shares), dtype=VISIBLE)
-        rows["frame"], rows["events"], rows["at"] = shares["frame"], shares["rows"], now
-        self._rows.append(rows)
+        self._came.append(self._new(tenant, shares))
+        self._at.append(now)
 
     def flush(self) -> None:
         """Tells the hop log what came since the last flush."""
-        if not self._rows:
+        if not self._came:
             return
-        rows, self._rows = np.concatenate(self._rows), []
+        came, at = self._came, self._at
+        self._came, self._at = [], []
+        shares = np.concatenate(came)
+        rows = np.empty(len(shares), dtype=VISIBLE)
+        rows["frame"], rows["events"], rows["at"] = shares["frame"], shares["rows"], np.repeat(at, [*map(len, came)])
         self._delivered.append(rows)
         events = int(rows["events"].sum())
         self.events += events
-        job = (self._began, time.monotonic_ns(), time.thread_time_ns() - self._cpu, len(rows), events)
+        job = (at[0], time.monotonic_ns(), time.thread_time_ns() - self._cpu, len(rows), events)
         self._jobs.append(np.array([job], dtype=JOBS))
 
     def _new(self, tenant: int, shares: NDArray[np.void]) -> NDArray[np.void]:
@@ -78,11 +82,9 @@ class Listener(WSListener):
         self._deliveries = deliveries
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        """Takes a message; what was read in one go is logged in one go."""
+        """Takes a message."""
         if frame.msg_type == WSMsgType.BINARY:
             self._deliveries.take(frame.get_payload_as_bytes())
-        if frame.last_in_buffer:
-            self._deliveries.flush()
 
 
 async def serve(config: RunConfig, life: Lifecycle) -> None:
