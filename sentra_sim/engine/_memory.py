@@ -22,7 +22,7 @@ Sim = Any  # the one row of tables.STATE
 
 def plain(function: F) -> F:
     """Compiles a function as a part of the engine's one cached entry."""
-    return cast(F, numba.njit(function))
+    return cast(F, numba.njit(error_model="numpy")(function))
 
 
 def _generate_row(typing_context: Any, address: Any, number: Any, dtype: Any) -> Any:
@@ -43,7 +43,7 @@ _row: Any = intrinsic(_generate_row)
 
 
 def _table(function: Callable[..., Any]) -> Callable[..., Any]:
-    return cast(Callable[..., Any], numba.njit(forceinline=True)(function))
+    return cast(Callable[..., Any], numba.njit(forceinline=True, error_model="numpy")(function))
 
 
 entry_at = _table(lambda heap, number: _row(heap, number, t.EVENT))
@@ -58,9 +58,9 @@ delay_at = _table(lambda sim, number: _row(sim.delays, number, t.DELAY))
 draw_at = _table(lambda sim, number: _row(sim.draws, number, t.NUMBER))
 due_at = _table(lambda sim, message: _row(sim.due, message, t.NUMBER))
 first_event_at = _table(lambda sim, message: _row(sim.first_event, message, t.INDEX))
-partition_at = _table(lambda sim, event: _row(sim.event_partition, event, t.SMALL))
-frame_of = _table(lambda sim, event: _row(sim.event_frame, event, t.INDEX))
-open_at = _table(lambda sim, partition: _row(sim.open_frame, partition, t.OPEN))
+partition_at = _table(lambda table, event: _row(table, event, t.SMALL))
+frame_of = _table(lambda table, event: _row(table, event, t.INDEX))
+open_at = _table(lambda table, partition: _row(table, partition, t.OPEN))
 frame_at = _table(lambda sim, number: _row(sim.frame_table, number, t.FRAME))
 hop_at = _table(lambda sim, frame, hop: _row(sim.hops, frame * sim.hop_count + hop, t.NUMBER))
 request_at = _table(lambda sim, number: _row(sim.request_table, number, t.REQUEST))

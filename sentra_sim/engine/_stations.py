@@ -78,14 +78,16 @@ def source_send(sim: Sim) -> None:
 @plain
 def buffer(sim: Sim, message: int) -> None:
     """Puts a message's events into the open frames of their partitions."""
+    # Local copies, as a row written to might for all that the compiler knows hold an address.
+    partitions, frames, opened = sim.event_partition, sim.event_frame, sim.open_frame
     for event in range(first_event_at(sim, message).value, first_event_at(sim, message + 1).value):
-        partition = partition_at(sim, event).value
-        row = open_at(sim, partition)
+        partition = partition_at(partitions, event).value
+        row = open_at(opened, partition)
         if row.frame < 0:
             open_frame(sim, partition)
             if sim.full:
                 return
-        frame_of(sim, event).value = row.frame
+        frame_of(frames, event).value = row.frame
         row.room -= 1
         if row.room == 0:
             close_frame(sim, row.frame)
@@ -104,15 +106,15 @@ def open_frame(sim: Sim, partition: int) -> None:
     hop_at(sim, frame, 0).value = sim.now
     for hop in range(1, sim.hop_count):
         hop_at(sim, frame, hop).value = np.nan
-    open_at(sim, partition).frame = frame
-    open_at(sim, partition).room = sim.max_events
+    open_at(sim.open_frame, partition).frame = frame
+    open_at(sim.open_frame, partition).room = sim.max_events
     push(sim, sim.linger, LINGER, frame, NONE)
 
 
 @plain
 def close_frame(sim: Sim, frame: int) -> None:
     """Queues a frame to be sent to the log."""
-    row = open_at(sim, frame_at(sim, frame).partition)
+    row = open_at(sim.open_frame, frame_at(sim, frame).partition)
     row.frame = -1
     frame_at(sim, frame).events = sim.max_events - row.room
     hop_at(sim, frame, 1).value = sim.now
@@ -123,7 +125,7 @@ def close_frame(sim: Sim, frame: int) -> None:
 def count_open(sim: Sim) -> None:
     """Counts the events of the frames that the end of the run finds open."""
     for partition in range(sim.partition_count):
-        row = open_at(sim, partition)
+        row = open_at(sim.open_frame, partition)
         if row.frame >= 0:
             frame_at(sim, row.frame).events = sim.max_events - row.room
 
@@ -299,12 +301,21 @@ def put_last(sim: Sim, server: int, work: int, ref: int) -> None:
 
 @plain
 def visible(sim: Sim, number: int, poll: int) -> None:
-    """Stamps a poll, hands it on, and tells the consumer if that waits."""
+    """Stamps a poll and hands it on."""
     station = station_at(sim, number)
     stamp(sim, poll, station.hop)
     for at in range(station.link_first, station.link_first + station.links):
         offer(sim, link_at(sim, at).value, poll)
-    if station.called:
+
+
+@plain
+def reply_last(sim: Sim, number: int, poll: int) -> None:
+    """Tells the consumer if it waits for a station, as the last act of whatever calls it."""
+    if not station_at(sim, number).called:
+        return
+    if quiet(sim):
+        consumer_done(sim, poll_at(sim, poll).replica)
+    else:
         push(sim, 0.0, REPLY, poll_at(sim, poll).replica, NONE)
 
 
@@ -353,6 +364,8 @@ def flushed(sim: Sim, number: int, node: int) -> None:
         poll = node_at(sim, node).ref
         free(sim, node)
         visible(sim, number, poll)
+        if station_at(sim, number).called:
+            push(sim, 0.0, REPLY, poll_at(sim, poll).replica, NONE)
         node = after
 
 

@@ -46,6 +46,7 @@ from sentra_sim.engine._stations import (
     flushed,
     got,
     put_last,
+    reply_last,
     source_next,
     source_send,
     take,
@@ -114,7 +115,7 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
     elif kind == ARRIVE:
         put_last(sim, sim.batcher_server, sim.receive_work, subject)
     elif kind == LINGER:
-        if open_at(sim, frame_at(sim, subject).partition).frame == subject:
+        if open_at(sim.open_frame, frame_at(sim, subject).partition).frame == subject:
             close_frame(sim, subject)
     elif kind == ACK:
         acked(sim, subject)
@@ -126,6 +127,7 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
         consumer_done(sim, subject)
     elif kind == VISIBLE:
         visible(sim, subject, detail)
+        reply_last(sim, subject, detail)
     elif kind == FLUSHED:
         flushed(sim, subject, detail)
     elif kind == WRITER_WOKEN:
@@ -138,7 +140,7 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
         tick(sim, subject)
 
 
-@numba.njit(cache=True)
+@numba.njit(cache=True, error_model="numpy")
 def _run(tables: Any) -> int:
     """Plays all events until nothing is left, time is up, or a table is full."""
     sim = tables[0]
