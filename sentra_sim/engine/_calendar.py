@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sentra_sim.engine._memory import Row, Sim, cpu_at, delay_at, draw_at, entry_at, plain, ring_at
+from sentra_sim.engine._memory import Row, Sim, cpu_at, delay_at, draw_at, entry_at, inline, plain, ring_at
 from sentra_sim.engine.tables import SOON
 
 # Kinds of calendar entries. NumPy's integers, as Numba would compile each function anew for every literal that it is called with.
@@ -37,7 +37,7 @@ def push(sim: Sim, delay: float, kind: int, subject: int, detail: int) -> None:
     entry.time, entry.seq, entry.kind, entry.subject, entry.detail = time, sim.seq, kind, subject, detail
 
 
-@plain
+@inline
 def pop(sim: Sim) -> Row:
     """Removes the next entry and returns it; its row holds until the next push. There must be one."""
     if sim.soon_size == 0 or (
@@ -51,7 +51,7 @@ def pop(sim: Sim) -> Row:
     return entry_at(sim.soon, sim.soon_size)
 
 
-@plain
+@inline
 def next_is_due(sim: Sim, seq: int) -> bool:
     """Tells whether an entry outside the ring is due now and was scheduled before the one with sequence `seq`."""
     if sim.soon_size > 0:
@@ -64,7 +64,7 @@ def next_is_due(sim: Sim, seq: int) -> bool:
     return False
 
 
-@plain
+@inline
 def quiet(sim: Sim) -> bool:
     """Tells whether nothing else is due now: what is scheduled for now would be next.
 
@@ -73,7 +73,7 @@ def quiet(sim: Sim) -> bool:
     return sim.ring_size == 0 and not next_is_due(sim, sim.seq + 1)
 
 
-@plain
+@inline
 def soon_insert(sim: Sim, time: float) -> Row:
     """Makes room among the soonest entries, kept in falling order, for one later than all of equal time."""
     if sim.soon_size == SOON:
@@ -138,7 +138,7 @@ def copy_entry(source: Row, target: Row) -> None:
     target.kind, target.subject, target.detail = source.kind, source.subject, source.detail
 
 
-@plain
+@inline
 def draw(sim: Sim, row: Row) -> float:
     if row.drawn == row.draw_count:  # constant streams hold one number
         row.drawn = 0
@@ -152,7 +152,7 @@ def delay_of(sim: Sim, number: int) -> float:
     return row.mean * draw(sim, row)  # type: ignore[no-any-return]
 
 
-@plain
+@inline
 def charge(sim: Sim, process: int, start: float, end: float) -> None:
     """Books a busy interval of one core to the whole seconds that it touches."""
     second = int(start)

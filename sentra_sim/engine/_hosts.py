@@ -14,7 +14,18 @@ from sentra_sim.engine._calendar import (
     push,
     quiet,
 )
-from sentra_sim.engine._memory import Sim, cpu_at, entry_at, host_at, lane_at, plain, thread_at, virtual_at, work_at
+from sentra_sim.engine._memory import (
+    Sim,
+    cpu_at,
+    entry_at,
+    host_at,
+    inline,
+    lane_at,
+    plain,
+    thread_at,
+    virtual_at,
+    work_at,
+)
 
 
 @plain
@@ -51,7 +62,7 @@ def append_lane(sim: Sim, thread: int) -> None:
     lane.tail = thread
 
 
-@plain
+@inline
 def start_slice(sim: Sim, thread: int) -> None:
     """Lets a thread run on a core until its slice or its job ends."""
     row = thread_at(sim, thread)
@@ -90,7 +101,7 @@ def preempt(sim: Sim, host: int) -> None:
     lane.head = victim
 
 
-@plain
+@inline
 def end_slice(sim: Sim, thread: int, token: int) -> bool:
     """Ends a slice, unless the thread was preempted in it, and gives the core to the next thread.
 
@@ -120,7 +131,7 @@ def end_slice(sim: Sim, thread: int, token: int) -> bool:
     return goes_on
 
 
-@plain
+@inline
 def finish(sim: Sim, thread: int) -> bool:
     """Ends a thread's job. Returns whether the caller's caller goes on with the thread; else the calendar does."""
     thread_at(sim, thread).finished = sim.now

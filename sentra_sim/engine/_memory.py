@@ -42,6 +42,11 @@ def _generate_row(typing_context: Any, address: Any, number: Any, dtype: Any) ->
 _row: Any = intrinsic(_generate_row)
 
 
+def inline(function: F) -> F:
+    """Compiles a function into each of its callers: for those on the way of every job."""
+    return cast(F, numba.njit(forceinline=True, error_model="numpy")(function))
+
+
 def _table(function: Callable[..., Any]) -> Callable[..., Any]:
     return cast(Callable[..., Any], numba.njit(forceinline=True, error_model="numpy")(function))
 

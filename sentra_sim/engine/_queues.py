@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sentra_sim.engine._calendar import GOT, NONE, PUT, push, quiet
-from sentra_sim.engine._memory import Row, Sim, node_at, plain, server_at, thread_at
+from sentra_sim.engine._memory import Row, Sim, inline, node_at, plain, server_at, thread_at
 
 
 @plain
@@ -45,7 +45,7 @@ def put(sim: Sim, server: int, work: int, ref: int) -> None:
         push(sim, 0.0, PUT, server, NONE)
 
 
-@plain
+@inline
 def get_job(sim: Sim, thread: int) -> int:
     """A thread asks for its next job; those idle longest are served first. Returns as `match_jobs`."""
     queue = server_at(sim, thread_at(sim, thread).server)

@@ -36,6 +36,7 @@ from sentra_sim.engine._memory import (
     frame_at,
     frame_of,
     hop_at,
+    inline,
     link_at,
     node_at,
     open_at,
@@ -404,7 +405,7 @@ def got(sim: Sim, thread: int) -> None:
         run_job(sim, thread, row.work, poll_at(sim, row.ref).frames, poll_at(sim, row.ref).events)
 
 
-@plain
+@inline
 def done(sim: Sim, thread: int) -> None:
     """A thread's job is done: its station goes on, then the thread looks for its next job."""
     row = thread_at(sim, thread)
@@ -434,7 +435,7 @@ def done(sim: Sim, thread: int) -> None:
         station_done(sim, thread)
 
 
-@plain
+@inline
 def next_job(sim: Sim, thread: int) -> None:
     """Lets a thread take its next job or wait for one; the last act of whatever calls it."""
     first = get_job(sim, thread)
@@ -442,7 +443,7 @@ def next_job(sim: Sim, thread: int) -> None:
         got(sim, first)
 
 
-@plain
+@inline
 def station_done(sim: Sim, thread: int) -> None:
     """Goes on with a poll that a thread of a pool, a store or a broadcast is done with."""
     row = thread_at(sim, thread)

@@ -34,7 +34,7 @@ from sentra_sim.engine._calendar import (
     pop,
 )
 from sentra_sim.engine._hosts import charge_unfinished, end_slice, leave_sharing
-from sentra_sim.engine._memory import Sim, frame_at, open_at, plain, ring_at, station_at, thread_at
+from sentra_sim.engine._memory import Sim, frame_at, inline, open_at, ring_at, station_at, thread_at
 from sentra_sim.engine._queues import get_job, match_jobs
 from sentra_sim.engine._stations import (
     acked,
@@ -93,7 +93,7 @@ def _trace(plan: Plan, tables: Tables) -> Trace:
     )
 
 
-@plain
+@inline
 def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: PLR0912 - one branch a kind
     if kind == SLICE:
         if end_slice(sim, subject, detail):
