@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
@@ -15,6 +16,7 @@ from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.poll import Batch
 from sentra_sim.errors import PlantError
 from sentra_sim.scenario import Batcher, ConsumerGroup, only
+from sentra_sim.units import MS_PER_S
 
 POLL_MS = 200
 # How long a broker may hold back an answer without data. Long, because an idle answer is nothing but work.
@@ -35,7 +37,8 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def __init__(self, config: RunConfig, member: str, assigned: Assigned, revoked: Revoked) -> None:
         self._topic = config.topic
-        self._max_events = only(config.scenario, ConsumerGroup)[1].max_poll_events
+        group = only(config.scenario, ConsumerGroup)[1]
+        self._max_events, self._gather_s = group.max_poll_events, group.gather_s
         self._batch_events = only(config.scenario, Batcher)[1].max_events
         self._assigned, self._revoked = assigned, revoked
         self._reached: dict[TopicPartition, int] = {}
@@ -76,11 +79,30 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
     async def poll(self) -> list[Batch]:
         """Returns the batches that are there, whole, up to `max_poll_events`; nothing after POLL_MS without data.
 
+        When none was there, the first to come is given `gather_s` of company.
+
         Raises:
             PlantError: partitions could not be taken over, or Kafka refused.
         """
+        batches = await self._take(0, self._max_events)
+        if batches:
+            return batches
+        batches = await self._take(POLL_MS, self._max_events)
+        return batches + await self._gather(self._max_events - sum(batch.count for batch in batches)) if batches else []
+
+    async def _gather(self, room: int) -> list[Batch]:
+        """Takes what comes within `gather_s`, each as it comes: aiokafka fetches nothing more from a broker until it is taken."""
         batches: list[Batch] = []
-        left, wait_ms = self._max_events, POLL_MS
+        until = time.monotonic() + self._gather_s
+        while room >= self._batch_events and (left_s := until - time.monotonic()) > 0.0:
+            more = await self._take(left_s * MS_PER_S, room)
+            room -= sum(batch.count for batch in more)
+            batches += more
+        return batches
+
+    async def _take(self, wait_ms: float, room: int) -> list[Batch]:
+        batches: list[Batch] = []
+        left = room
         while left >= self._batch_events or not batches:
             # Counted in batches; the gateway's largest ones must not exceed the limit.
             most = max(1, left // self._batch_events)
@@ -89,10 +111,10 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
             batches += [batch for batch in found if self._in_place(batch)]
             if len(found) < most:
                 break
-            left, wait_ms = self._max_events - sum(batch.count for batch in batches), 0
+            left, wait_ms = room - sum(batch.count for batch in batches), 0
         return batches
 
-    async def _fetch(self, wait_ms: int, most: int) -> dict[TopicPartition, list[Batch]]:
+    async def _fetch(self, wait_ms: float, most: int) -> dict[TopicPartition, list[Batch]]:
         try:
             fetched: dict[TopicPartition, list[Batch]] = await self._consumer.getmany(
                 timeout_ms=wait_ms, max_records=most

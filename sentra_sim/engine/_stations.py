@@ -214,7 +214,7 @@ def available(sim: Sim, number: int) -> None:
         replica.tail = frame
         if replica.waiting:
             replica.waiting = 0
-            push(sim, 0.0, WAKE, owner, NONE)
+            push(sim, sim.gather, WAKE, owner, NONE)
 
 
 @plain

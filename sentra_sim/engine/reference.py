@@ -299,6 +299,8 @@ class ConsumerModel:
             if not self.ready[number]:
                 self.wake[number] = wake = world.env.event()
                 yield wake
+                if spec.gather_s > 0.0:
+                    yield world.env.timeout(spec.gather_s)
             poll = self._take(self.ready[number])
             yield thread.run(fetch, len(poll.frames), poll.events)
             world.stamp(poll.frames, spec.hop)

@@ -50,7 +50,7 @@ STATE = _record(
     "seq heap_size soon_size ring_head ring_size full free_node frames polls requests listed taken message "
     "source_thread source_work network_delay batcher_server receive_work close_work "
     "max_events in_flight acks_all max_poll_events",
-    "now cap seconds linger",
+    "now cap seconds linger gather",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
@@ -206,12 +206,14 @@ class _Builder:
         plan = self.plan
         batcher = only(plan.scenario, Batcher)[1]
         log = only(plan.scenario, Log)[1]
+        group = only(plan.scenario, ConsumerGroup)[1]
         return {
             "max_events": batcher.max_events,
             "linger": batcher.linger_s,
             "in_flight": log.in_flight,
             "acks_all": log.acks == "all",
-            "max_poll_events": only(plan.scenario, ConsumerGroup)[1].max_poll_events,
+            "max_poll_events": group.max_poll_events,
+            "gather": group.gather_s,
             "cap": plan.cap_s,
             "seconds": plan.seconds,
         }

@@ -171,7 +171,8 @@ class Log(Station):
 class ConsumerGroup(Station):
     """Workers in a poll loop: take what is there, work on it, call the stores one after another, poll again.
 
-    Replica r owns the partitions congruent to r. A poll takes whole frames in order of availability until `max_poll_events`; `fetch`
+    Replica r owns the partitions congruent to r. One that had nothing to do waits `gather_s` after the first frame for more to come:
+    fewer and fuller polls. A poll takes whole frames in order of availability until `max_poll_events`; `fetch`
     is spent before and `process` after the frames count as started, both on the replica's one thread. Each station in `calls`
     gets the poll as one job and is waited for before the next is called.
     """
@@ -179,6 +180,7 @@ class ConsumerGroup(Station):
     kind: Literal["consumer_group"]
     replicas: PositiveInt = 1
     max_poll_events: PositiveInt = 5_000
+    gather_s: NonNegativeFloat = 0.0
     fetch: Demand = Demand()
     process: Demand = Demand()
     calls: tuple[Name, ...] = ()

@@ -173,6 +173,7 @@ def stations(draw: st.DrawFn) -> dict[str, Any]:
             "kind": "consumer_group",
             "replicas": draw(st.integers(1, 3)),
             "max_poll_events": draw(st.integers(1, 50)),
+            "gather_s": draw(st.sampled_from([0.0, 0.002])),
             "fetch": draw(demands),
             "process": draw(demands),
             "calls": children[-1],

@@ -128,6 +128,19 @@ def test_a_poll_takes_whole_frames_up_to_its_limit_but_at_least_one(engine: Any)
         assert trace.poll.tolist() == polls
 
 
+def test_an_idle_replica_gathers_but_one_with_a_backlog_does_not_wait(engine: Any) -> None:
+    """An event each ms; the first waits 5.5 ms for company, then work of 20 ms lets a backlog grow that is taken at once."""
+    changes = {
+        "load.rate_eps": 1000.0,
+        "stations.group.gather_s": 5.5 * MS,
+        "stations.group.process": {"job_s": 20 * MS},
+    }
+    trace = play(scenario := bare(changes), engine, seconds=22.5 * MS)
+    started = np.unique(hop_times(scenario, trace, "started"))
+    assert started == close_to(5.5 * MS, 25.5 * MS)
+    assert np.bincount(trace.poll).tolist() == [6, 17]
+
+
 def test_a_replica_owns_its_partitions_alone(engine: Any) -> None:
     changes = {"load.rate_eps": 1000.0, "stations.log.partitions": 4, "stations.group.replicas": 2}
     scenario = bare(changes | {"stations.group.process": {"job_s": 1.5 * MS}})
