@@ -62,8 +62,11 @@ def timed(work: Callable[[], T]) -> tuple[float, T]:
 
 def best(times: int, work: Callable[[], T]) -> tuple[float, T]:
     """Returns the shortest time of several goes, in seconds, and the last result: a disturbance only ever adds."""
-    goes = [timed(work) for _ in range(times)]
-    return min(seconds for seconds, _ in goes), goes[-1][1]
+    shortest_s, result = timed(work)
+    for _ in range(times - 1):
+        seconds, result = timed(work)
+        shortest_s = min(shortest_s, seconds)
+    return shortest_s, result
 
 
 def row(name: str, load_s: float, cpu_s: float, trace: Trace) -> tuple[str, ...]:
