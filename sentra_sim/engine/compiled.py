@@ -37,18 +37,13 @@ from sentra_sim.engine._hosts import charge_unfinished, end_slice, leave_sharing
 from sentra_sim.engine._memory import Sim, frame_at, inline, open_at, ring_at, station_at, thread_at
 from sentra_sim.engine._queues import get_job, match_jobs
 from sentra_sim.engine._stations import (
-    acked,
     available,
-    close_frame,
     consumer_done,
-    count_open,
     done,
     flushed,
     got,
     put_last,
     reply_last,
-    source_next,
-    source_send,
     take,
     tick,
     tick_wait,
@@ -56,6 +51,7 @@ from sentra_sim.engine._stations import (
     write,
     writer_due,
 )
+from sentra_sim.engine._upstream import acked, close_frame, count_open, source_next, source_send
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.tables import Tables, build_tables
 from sentra_sim.engine.trace import Trace, host_busy, used_seconds

@@ -1,0 +1,165 @@
+"""Source, batcher and log of the compiled engine. `reference.py` is the model, in the same order."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sentra_sim.engine._calendar import ACK, AVAILABLE, LINGER, NONE, ONE, SOURCE_DUE, delay_of, push
+from sentra_sim.engine._hosts import run_job
+from sentra_sim.engine._memory import (
+    Sim,
+    broker_at,
+    due_at,
+    first_event_at,
+    follower_at,
+    frame_at,
+    frame_of,
+    hop_at,
+    open_at,
+    partition_at,
+    plain,
+    request_at,
+    request_frame_at,
+)
+from sentra_sim.engine._queues import put
+
+
+@plain
+def source_next(sim: Sim) -> None:
+    """Waits until the next message is due, unless it is."""
+    if sim.message == sim.message_count:
+        return
+    wait = due_at(sim, sim.message).value - sim.now
+    if wait > 0.0:
+        push(sim, wait, SOURCE_DUE, NONE, NONE)
+    else:
+        source_send(sim)
+
+
+@plain
+def source_send(sim: Sim) -> None:
+    """Sends the next message."""
+    events = first_event_at(sim, sim.message + 1).value - first_event_at(sim, sim.message).value
+    run_job(sim, sim.source_thread, sim.source_work, ONE, events)
+
+
+@plain
+def buffer(sim: Sim, message: int) -> None:
+    """Puts a message's events into the open frames of their partitions."""
+    # Local copies, as a row written to might for all that the compiler knows hold an address.
+    partitions, frames, opened = sim.event_partition, sim.event_frame, sim.open_frame
+    for event in range(first_event_at(sim, message).value, first_event_at(sim, message + 1).value):
+        partition = partition_at(partitions, event).value
+        row = open_at(opened, partition)
+        if row.frame < 0:
+            open_frame(sim, partition)
+            if sim.full:
+                return
+        frame_of(frames, event).value = row.frame
+        row.room -= 1
+        if row.room == 0:
+            close_frame(sim, row.frame)
+
+
+@plain
+def open_frame(sim: Sim, partition: int) -> None:
+    """Opens a partition's next frame, which closes after the linger."""
+    frame = sim.frames
+    if frame == sim.max_frames:
+        sim.full = 2
+        return
+    sim.frames += 1
+    row = frame_at(sim, frame)
+    row.partition, row.events, row.poll = partition, 0, -1
+    hop_at(sim, frame, 0).value = sim.now
+    for hop in range(1, sim.hop_count):
+        hop_at(sim, frame, hop).value = np.nan
+    open_at(sim.open_frame, partition).frame = frame
+    open_at(sim.open_frame, partition).room = sim.max_events
+    push(sim, sim.linger, LINGER, frame, NONE)
+
+
+@plain
+def close_frame(sim: Sim, frame: int) -> None:
+    """Queues a frame to be sent to the log."""
+    row = open_at(sim.open_frame, frame_at(sim, frame).partition)
+    row.frame = -1
+    frame_at(sim, frame).events = sim.max_events - row.room
+    hop_at(sim, frame, 1).value = sim.now
+    put(sim, sim.batcher_server, sim.close_work, frame)
+
+
+@plain
+def count_open(sim: Sim) -> None:
+    """Counts the events of the frames that the end of the run finds open."""
+    for partition in range(sim.partition_count):
+        row = open_at(sim.open_frame, partition)
+        if row.frame >= 0:
+            frame_at(sim, row.frame).events = sim.max_events - row.room
+
+
+@plain
+def produce(sim: Sim, frame: int) -> None:
+    """Queues a frame for the leader of its partition."""
+    number = frame_at(sim, frame).partition % sim.broker_count
+    broker = broker_at(sim, number)
+    frame_at(sim, frame).next = -1
+    if broker.head < 0:
+        broker.head = frame
+    else:
+        frame_at(sim, broker.tail).next = frame
+    broker.tail = frame
+    send_request(sim, number)
+
+
+@plain
+def send_request(sim: Sim, number: int) -> None:
+    """Sends all frames that wait for a broker as one request, if it may have another outstanding."""
+    broker = broker_at(sim, number)
+    if broker.head < 0 or broker.outstanding == sim.in_flight:
+        return
+    broker.outstanding += 1
+    request = request_at(sim, sim.requests)
+    request.broker, request.first, request.frames, request.events = number, sim.listed, 0, 0
+    while broker.head >= 0:
+        request_frame_at(sim, sim.listed).value = broker.head
+        sim.listed += 1
+        request.frames += 1
+        request.events += frame_at(sim, broker.head).events
+        broker.head = frame_at(sim, broker.head).next
+    sim.requests += 1
+    put(sim, broker.server, broker.append_work, sim.requests - 1)
+
+
+@plain
+def appended(sim: Sim, number: int) -> None:
+    """Sends an appended request to the followers; acknowledges it if none is waited for."""
+    request = request_at(sim, number)
+    broker = broker_at(sim, request.broker)
+    request.missing = broker.followers
+    for at in range(broker.follower_first, broker.follower_first + broker.followers):
+        follower = broker_at(sim, follower_at(sim, at).value)
+        put(sim, follower.server, follower.replicate_work, number)
+    if broker.followers == 0 or not sim.acks_all:
+        acked(sim, number)
+
+
+@plain
+def replicated(sim: Sim, number: int) -> None:
+    """Notes that one more follower has a request."""
+    request = request_at(sim, number)
+    request.missing -= 1
+    if request.missing == 0 and sim.acks_all:
+        push(sim, delay_of(sim, broker_at(sim, request.broker).replication_delay), ACK, number, NONE)
+
+
+@plain
+def acked(sim: Sim, number: int) -> None:
+    """Acknowledges a request and sends the next."""
+    request = request_at(sim, number)
+    broker = broker_at(sim, request.broker)
+    for at in range(request.first, request.first + request.frames):
+        hop_at(sim, request_frame_at(sim, at).value, 2).value = sim.now
+    broker.outstanding -= 1
+    push(sim, delay_of(sim, broker.fetch_delay), AVAILABLE, number, NONE)
+    send_request(sim, request.broker)
