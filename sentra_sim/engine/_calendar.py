@@ -12,9 +12,9 @@ from sentra_sim.engine._memory import Row, Sim, cpu_at, delay_at, draw_at, entry
 from sentra_sim.engine.tables import SOON
 
 # Kinds of calendar entries. NumPy's integers, as Numba would compile each function anew for every literal that it is called with.
-KINDS = np.arange(18)
+KINDS = np.arange(19)
 GOT, DONE, PUT, SLICE, ALARM, SOURCE_DUE, ARRIVE, LINGER, ACK, AVAILABLE, WAKE, REPLY, VISIBLE, FLUSHED = KINDS[:14]
-WRITER_WOKEN, WRITER_DUE, HEARD, TICK_DUE = KINDS[14:]
+WRITER_WOKEN, WRITER_DUE, HEARD, TICK_DUE, HANDED = KINDS[14:]
 NONE, ONE = KINDS[:2]
 
 

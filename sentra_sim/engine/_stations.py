@@ -5,6 +5,7 @@ from __future__ import annotations
 from sentra_sim.engine._calendar import (
     ARRIVE,
     FLUSHED,
+    HANDED,
     HEARD,
     NONE,
     ONE,
@@ -41,7 +42,7 @@ from sentra_sim.engine._memory import (
     thread_at,
 )
 from sentra_sim.engine._queues import free, get_job, link, match_jobs, new_node, put
-from sentra_sim.engine._upstream import appended, buffer, produce, replicated, source_next
+from sentra_sim.engine._upstream import appended, buffer, close_job, produce, replicated, source_next
 from sentra_sim.engine.tables import BATCHER, CONSUMER, LOG, SEND, SERVE, SOURCE, SUBSCRIBE, TICK
 
 FETCHING, PROCESSING = -2, -1  # what a replica does before its calls 0, 1, ...
@@ -117,6 +118,9 @@ def stamp(sim: Sim, number: int, hop: int) -> None:
 def offer(sim: Sim, number: int, poll: int) -> None:
     """Hands a poll to a station."""
     station = station_at(sim, number)
+    if station.handover >= 0:
+        push(sim, delay_of(sim, station.handover), HANDED, number, poll)
+        return
     if station.flush == 0.0:
         put(sim, station.server, station.work, poll)
         return
@@ -243,7 +247,7 @@ def got(sim: Sim, thread: int) -> None:
     row = thread_at(sim, thread)
     if row.role == BATCHER:
         if row.work == sim.close_work:
-            run_job(sim, thread, row.work, ONE, frame_at(sim, row.ref).events)
+            close_job(sim, thread, row.work, row.ref)
         else:
             run_job(
                 sim, thread, row.work, ONE, first_event_at(sim, row.ref + 1).value - first_event_at(sim, row.ref).value

@@ -22,6 +22,7 @@ from sentra_sim.engine._memory import (
     request_frame_at,
 )
 from sentra_sim.engine._queues import put
+from sentra_sim.engine.trace import SAME_MOMENT_S
 
 
 @plain
@@ -59,11 +60,12 @@ def buffer(sim: Sim, message: int) -> None:
         row.room -= 1
         if row.room == 0:
             close_frame(sim, row.frame)
+    send_closed(sim)
 
 
 @plain
 def open_frame(sim: Sim, partition: int) -> None:
-    """Opens a partition's next frame, which closes after the linger."""
+    """Opens a partition's next frame, and sets the timer if no other frame has."""
     frame = sim.frames
     if frame == sim.max_frames:
         sim.full = 2
@@ -76,17 +78,67 @@ def open_frame(sim: Sim, partition: int) -> None:
         hop_at(sim, frame, hop).value = np.nan
     open_at(sim.open_frame, partition).frame = frame
     open_at(sim.open_frame, partition).room = sim.max_events
-    push(sim, sim.linger, LINGER, frame, NONE)
+    if not sim.timer_set:
+        set_timer(sim, sim.linger)
+
+
+@plain
+def set_timer(sim: Sim, wait: float) -> None:
+    """Sets the timer to the end of a linger; it fires late."""
+    sim.timer_set = 1
+    push(sim, wait + delay_of(sim, sim.timer_delay), LINGER, NONE, NONE)
+
+
+@plain
+def tick_linger(sim: Sim) -> None:
+    """Closes the frames whose linger is over and sets the timer to the next end of a linger."""
+    sim.timer_set = 0
+    first = np.inf
+    for partition in range(sim.partition_count):
+        frame = open_at(sim.open_frame, partition).frame
+        if frame >= 0:
+            received = hop_at(sim, frame, 0).value
+            if received + sim.linger <= sim.now + SAME_MOMENT_S:
+                close_frame(sim, frame)
+            else:
+                first = min(first, received)
+    send_closed(sim)
+    if first < np.inf:
+        set_timer(sim, first + sim.linger - sim.now)
 
 
 @plain
 def close_frame(sim: Sim, frame: int) -> None:
-    """Queues a frame to be sent to the log."""
+    """Closes a frame; it goes with the others that close at this moment."""
     row = open_at(sim.open_frame, frame_at(sim, frame).partition)
     row.frame = -1
     frame_at(sim, frame).events = sim.max_events - row.room
     hop_at(sim, frame, 1).value = sim.now
-    put(sim, sim.batcher_server, sim.close_work, frame)
+    frame_at(sim, frame).next = -1
+    if sim.closing_head < 0:
+        sim.closing_head = frame
+    else:
+        frame_at(sim, sim.closing_tail).next = frame
+    sim.closing_tail = frame
+
+
+@plain
+def send_closed(sim: Sim) -> None:
+    """Queues the frames that closed at this moment, as one job."""
+    if sim.closing_head >= 0:
+        put(sim, sim.batcher_server, sim.close_work, sim.closing_head)
+        sim.closing_head = -1
+
+
+@plain
+def close_job(sim: Sim, thread: int, work: int, frame: int) -> None:
+    """Begins the job of closing a list of frames."""
+    frames, events = 0, 0
+    while frame >= 0:
+        frames += 1
+        events += frame_at(sim, frame).events
+        frame = frame_at(sim, frame).next
+    run_job(sim, thread, work, frames, events)
 
 
 @plain
@@ -100,16 +152,19 @@ def count_open(sim: Sim) -> None:
 
 @plain
 def produce(sim: Sim, frame: int) -> None:
-    """Queues a frame for the leader of its partition."""
-    number = frame_at(sim, frame).partition % sim.broker_count
-    broker = broker_at(sim, number)
-    frame_at(sim, frame).next = -1
-    if broker.head < 0:
-        broker.head = frame
-    else:
-        frame_at(sim, broker.tail).next = frame
-    broker.tail = frame
-    send_request(sim, number)
+    """Queues a list of frames for the leaders of their partitions; those of one leader go with one request."""
+    while frame >= 0:
+        after = frame_at(sim, frame).next
+        broker = broker_at(sim, frame_at(sim, frame).partition % sim.broker_count)
+        frame_at(sim, frame).next = -1
+        if broker.head < 0:
+            broker.head = frame
+        else:
+            frame_at(sim, broker.tail).next = frame
+        broker.tail = frame
+        frame = after
+    for number in range(sim.broker_count):
+        send_request(sim, number)
 
 
 @plain

@@ -20,6 +20,7 @@ from sentra_sim.engine._calendar import (
     DONE,
     FLUSHED,
     GOT,
+    HANDED,
     HEARD,
     LINGER,
     PUT,
@@ -34,7 +35,7 @@ from sentra_sim.engine._calendar import (
     pop,
 )
 from sentra_sim.engine._hosts import charge_unfinished, end_slice, leave_sharing
-from sentra_sim.engine._memory import Sim, frame_at, inline, open_at, ring_at, station_at, thread_at
+from sentra_sim.engine._memory import Sim, inline, ring_at, station_at, thread_at
 from sentra_sim.engine._queues import get_job, match_jobs
 from sentra_sim.engine._stations import (
     available,
@@ -51,7 +52,7 @@ from sentra_sim.engine._stations import (
     write,
     writer_due,
 )
-from sentra_sim.engine._upstream import acked, close_frame, count_open, source_next, source_send
+from sentra_sim.engine._upstream import acked, count_open, source_next, source_send, tick_linger
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.tables import Tables, build_tables
 from sentra_sim.engine.trace import Trace, host_busy, used_seconds
@@ -111,8 +112,7 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
     elif kind == ARRIVE:
         put_last(sim, sim.batcher_server, sim.receive_work, subject)
     elif kind == LINGER:
-        if open_at(sim.open_frame, frame_at(sim, subject).partition).frame == subject:
-            close_frame(sim, subject)
+        tick_linger(sim)
     elif kind == ACK:
         acked(sim, subject)
     elif kind == AVAILABLE:
@@ -130,6 +130,8 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
         writer_due(sim, subject)
     elif kind == WRITER_DUE:
         write(sim, subject)
+    elif kind == HANDED:
+        put_last(sim, station_at(sim, subject).server, station_at(sim, subject).work, detail)
     elif kind == HEARD:
         put_last(sim, station_at(sim, subject).second_server, station_at(sim, subject).second_work, detail)
     else:

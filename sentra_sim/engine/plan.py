@@ -150,6 +150,7 @@ def _station_streams(name: str, station: AnyStation, messages: int, frames: int)
         case Batcher():
             yield Stream(name, "network", station.network.noise, messages)
             yield Stream(name, "receive", station.receive.noise, messages)
+            yield Stream(name, "timer", station.timer.noise, frames)
             yield Stream(name, "close", station.close.noise, frames)
         case Log():
             for number in range(station.brokers):
@@ -163,6 +164,7 @@ def _station_streams(name: str, station: AnyStation, messages: int, frames: int)
             yield Stream(name, "demand", station.demand.noise, frames)
             yield Stream(name, "delay", station.delay.noise, frames)
         case Broadcast():
+            yield Stream(name, "handover", station.handover.noise, frames)
             yield Stream(name, "send", station.send.noise, frames)
             yield Stream(name, "network", station.network.noise, frames)
             yield Stream(name, "receive", station.receive.noise, frames)

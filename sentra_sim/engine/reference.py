@@ -15,9 +15,9 @@ from typing import Any
 import simpy
 
 from sentra_sim.engine.plan import Plan, background_owners, background_purpose, broker_name, replica_name
-from sentra_sim.engine.reference_hosts import Thread
+from sentra_sim.engine.reference_hosts import Draws, Thread
 from sentra_sim.engine.reference_world import Batch, Frame, World
-from sentra_sim.engine.trace import Trace
+from sentra_sim.engine.trace import SAME_MOMENT_S, Trace
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Source, Store, only
 from sentra_sim.scenario.schema import Background
 
@@ -57,6 +57,8 @@ class BatcherModel:
         self.jobs = simpy.Store(world.env)
         self.open: list[Frame | None] = [None] * log.spec.partitions
         self.partition: list[int] = world.plan.partition.tolist()
+        self.timer_set = False
+        self.lateness = Draws(world.plan.multipliers[self.name, "timer"])
         world.env.process(self._serve())
 
     def arrive(self, message: range) -> None:
@@ -69,20 +71,22 @@ class BatcherModel:
         close = self.world.work(self.name, "close", self.spec.close)
         while True:
             job = yield self.jobs.get()
-            if isinstance(job, Frame):
-                yield thread.run(close, 1, job.events)
+            if isinstance(job, Batch):
+                yield thread.run(close, len(job.frames), job.events)
                 self.log.produce(job)
             else:
                 yield thread.run(receive, 1, len(job))
                 self._buffer(job)
 
     def _buffer(self, message: range) -> None:
+        full = Batch()
         for event in message:
             frame = self.open[self.partition[event]] or self._open(self.partition[event])
             self.world.event_frame[event] = frame.number
             frame.events += 1
             if frame.events == self.spec.max_events:
-                self._close(frame)
+                self._close(frame, full)
+        self._send(full)
 
     def _open(self, partition: int) -> Frame:
         world = self.world
@@ -90,17 +94,34 @@ class BatcherModel:
         world.frames.append(frame)
         world.stamp([frame], self.spec.hops[0])
         self.open[partition] = frame
-        world.after(self.spec.linger_s, self._linger_over, frame)
+        if not self.timer_set:
+            self._set_timer(self.spec.linger_s)
         return frame
 
-    def _linger_over(self, frame: Frame) -> None:
-        if self.open[frame.partition] is frame:
-            self._close(frame)
+    def _set_timer(self, wait_s: float) -> None:
+        self.timer_set = True
+        self.world.after(wait_s + self.spec.timer.mean_s * self.lateness.next(), self._tick)
 
-    def _close(self, frame: Frame) -> None:
+    def _tick(self) -> None:
+        """Closes the frames whose linger is over and sets the timer to the next end of a linger."""
+        due, received, now_s = Batch(), self.world.hop[self.spec.hops[0]], self.world.env.now
+        self.timer_set = False
+        for frame in self.open:
+            if frame is not None and frame.hops_s[received] + self.spec.linger_s <= now_s + SAME_MOMENT_S:
+                self._close(frame, due)
+        self._send(due)
+        first_s = min((frame.hops_s[received] for frame in self.open if frame is not None), default=math.inf)
+        if first_s < math.inf:
+            self._set_timer(first_s + self.spec.linger_s - now_s)
+
+    def _close(self, frame: Frame, closing: Batch) -> None:
         self.open[frame.partition] = None
         self.world.stamp([frame], self.spec.hops[1])
-        self.jobs.put(frame)
+        closing.add(frame)
+
+    def _send(self, closed: Batch) -> None:
+        if closed.frames:
+            self.jobs.put(closed)
 
 
 class LogModel:
@@ -111,9 +132,12 @@ class LogModel:
         self.name, self.spec = only(world.scenario, Log)
         self.brokers = [Broker(self, number) for number in range(self.spec.brokers)]
 
-    def produce(self, frame: Frame) -> None:
-        """Queues a frame for its leader."""
-        self.brokers[frame.partition % self.spec.brokers].produce(frame)
+    def produce(self, closed: Batch) -> None:
+        """Queues frames for their leaders; those of one leader go with one request."""
+        for frame in closed.frames:
+            self.brokers[frame.partition % self.spec.brokers].waiting.append(frame)
+        for broker in self.brokers:
+            broker.request()
 
 
 class Broker:
@@ -132,12 +156,8 @@ class Broker:
         for _ in range(spec.threads):
             world.env.process(self._serve())
 
-    def produce(self, frame: Frame) -> None:
-        """Queues a frame; it goes with the next request."""
-        self.waiting.append(frame)
-        self._request()
-
-    def _request(self) -> None:
+    def request(self) -> None:
+        """Sends all frames that wait as one request, if it may have another outstanding."""
         if not self.waiting or self.outstanding == self.log.spec.in_flight:
             return
         self.outstanding += 1
@@ -178,7 +198,7 @@ class Broker:
         self.world.stamp(request.frames, self.log.spec.hop)
         self.outstanding -= 1
         self.after_fetch(self.log.consumers.available, request)
-        self._request()
+        self.request()
 
 
 class ConsumerModel:
@@ -320,6 +340,7 @@ class BroadcastModel:
 
     def __init__(self, world: World, name: str, spec: Broadcast) -> None:
         self.world, self.name, self.spec = world, name, spec
+        self.after_handover = world.delay(name, "handover", spec.handover)
         self.after_network = world.delay(name, "network", spec.network)
         self.jobs = simpy.Store(world.env)
         self.received = simpy.Store(world.env)
@@ -327,8 +348,8 @@ class BroadcastModel:
         world.env.process(self._receive())
 
     def offer(self, poll: Batch) -> None:
-        """Queues a poll to send."""
-        self.jobs.put(poll)
+        """Takes a poll over, to queue it for sending."""
+        self.after_handover(self.jobs.put, poll)
 
     def _send(self) -> Process:
         world = self.world

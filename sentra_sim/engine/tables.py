@@ -48,7 +48,8 @@ def _digest() -> str:
 STATE = _record(
     f"{ADDRESSES} {COUNTS} source_{_digest()} "
     "seq heap_size soon_size ring_head ring_size full free_node frames polls requests listed taken message "
-    "source_thread source_work network_delay batcher_server receive_work close_work "
+    "source_thread source_work network_delay batcher_server receive_work close_work timer_delay "
+    "timer_set closing_head closing_tail "
     "max_events in_flight acks_all max_poll_events",
     "now cap seconds linger gather",
 )
@@ -76,7 +77,7 @@ BROKER = _record(
 )
 REPLICA = _record("thread fetch_work process_work head tail waiting poll call")
 STATION = _record(
-    "server work delay hop link_first links called thread writer_waiting head tail "
+    "server work delay handover hop link_first links called thread writer_waiting head tail "
     "second_server second_work second_hop",
     "flush last_start",
 )
@@ -291,6 +292,8 @@ class _Builder:
         self.state["batcher_server"] = self._queue(BATCHER, 0, batcher, self.process[name], batcher.host, threads=1)
         self.state["receive_work"] = self._work((name, "receive"), batcher.receive)
         self.state["close_work"] = self._work((name, "close"), batcher.close)
+        self.state["timer_delay"] = self._delay((name, "timer"), batcher.timer)
+        self.state["closing_head"] = -1
 
     def _brokers(self) -> list[dict[str, float]]:
         name, log = only(self.plan.scenario, Log)
@@ -335,6 +338,7 @@ class _Builder:
                 "second_server": self._queue(SUBSCRIBE, unit, station, process + 1, station.subscriber_host, threads=1),
                 "work": self._work((name, "send"), station.send),
                 "second_work": self._work((name, "receive"), station.receive),
+                "handover": self._delay((name, "handover"), station.handover),
                 "delay": self._delay((name, "network"), station.network),
                 "hop": self.hop[station.hops[0]],
                 "second_hop": self.hop[station.hops[1]],
@@ -343,6 +347,7 @@ class _Builder:
         row: dict[str, float] = {
             "work": self._work((name, "demand"), station.demand),
             "delay": self._delay((name, "delay"), station.delay),
+            "handover": -1,
             "hop": self.hop[station.hop],
             "link_first": len(self.links),
             "links": len(station.to),

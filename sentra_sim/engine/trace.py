@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from sentra_sim.scenario import Broadcast, Log, Scenario
 
+# Ends of lingers that lie no further apart are one to a timer: rounding alone must not make two of them.
+SAME_MOMENT_S = 1e-9
+
 
 @dataclass(frozen=True)
 class Trace:

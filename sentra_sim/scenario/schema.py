@@ -129,13 +129,16 @@ class Source(Station):
 class Batcher(Station):
     """Splits messages by partition and closes a frame by size or linger, whichever comes first.
 
-    The linger of a frame runs from its first event. `receive` is spent per message before its events are buffered, `close` per
+    The linger of a frame runs from its first event. One timer watches over all frames; it fires `timer` late (an event loop's
+    tick) and closes what is due by then. Frames that close at the same moment are one `close` job and are produced together.
+    `receive` is spent per message before its events are buffered, `close` per
     frame closed, both on the batcher's one thread. `network` is the message's way from the source.
     """
 
     kind: Literal["batcher"]
     network: Delay = Delay()
     receive: Demand = Demand()
+    timer: Delay = Delay()
     close: Demand = Demand()
     max_events: PositiveInt = 500
     linger_s: NonNegativeFloat = 0.01
@@ -214,10 +217,14 @@ class Store(Station):
 
 
 class Broadcast(Station):
-    """Fans a poll out to subscribers: `send` on the edge's thread, `network`, then `receive` on the subscriber's thread."""
+    """Fans a poll out to subscribers.
+
+    `handover` from the station before, `send` on the edge's thread, `network`, then `receive` on the subscriber's thread.
+    """
 
     kind: Literal["broadcast"]
     subscriber_host: Name
+    handover: Delay = Delay()
     send: Demand = Demand()
     network: Delay = Delay()
     receive: Demand = Demand()

@@ -31,10 +31,12 @@ def delay_fields(scenario: Scenario) -> dict[str, tuple[str, str]]:
     for name, station in scenario.stations.items():
         if isinstance(station, Batcher):
             found[station.hops[0]] = (name, "network")
+            found[station.hops[1]] = (name, "timer")
         elif isinstance(station, Log):
             found[station.hop] = (name, "replication")
             found[only(scenario, ConsumerGroup)[1].hop] = (name, "fetch")
         elif isinstance(station, Broadcast):
+            found[station.hops[0]] = (name, "handover")
             found[station.hops[1]] = (name, "network")
         elif isinstance(station, Pool) or (isinstance(station, Store) and not station.flush_s):
             found[station.hop] = (name, "delay")

@@ -41,7 +41,7 @@ def station_work(name: str, station: AnyStation, counts: Counts) -> list[Work]:
     if isinstance(station, Batcher):
         return [
             Work(name, "receive", counts.messages, counts.messages, events),
-            Work(name, "close", frames, frames, events),
+            Work(name, "close", counts.closings, frames, events),
         ]
     if isinstance(station, Log):
         copies = station.replication_factor - 1

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sentra_sim.kpi import Timeline, cpu_cores, kpis, timeline
 from sentra_sim.records import IDLE_CORES, Run
-from sentra_sim.scenario import INTENDED, Log, Scenario, Store, hop_edges, only
+from sentra_sim.scenario import INTENDED, Batcher, Log, Scenario, Store, hop_edges, only
 
 Floats = NDArray[np.float64]
 
@@ -26,6 +26,7 @@ class Counts:
     """Jobs per second of the window by what triggers them, and events per second."""
 
     messages: float
+    closings: float
     frames: float
     requests: float
     polls: float
@@ -110,6 +111,7 @@ def count_jobs(line: Timeline, scenario: Scenario, poll: NDArray[np.int64], part
     broker = partition[frames] % log.brokers
     return Counts(
         messages=messages / seconds,
+        closings=len(np.unique(line.hops[only(scenario, Batcher)[1].hops[1]][frames])) / seconds,
         frames=len(frames) / seconds,
         requests=sum(_clusters(acked[broker == number], SAME_REQUEST_S) for number in range(log.brokers)) / seconds,
         polls=len(np.unique(poll[frames])) / seconds,

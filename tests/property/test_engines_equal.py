@@ -161,6 +161,7 @@ def stations(draw: st.DrawFn) -> dict[str, Any]:
             "kind": "batcher",
             "network": draw(delays),
             "receive": draw(demands),
+            "timer": draw(delays),
             "close": draw(demands),
             "max_events": draw(st.integers(1, 20)),
             "linger_s": draw(st.sampled_from([0.0, 0.001, 0.01])),
@@ -275,9 +276,12 @@ def test_cpu_is_the_sum_of_all_demands() -> None:
         len(plan.offered.send_s),
         trace.poll.max() + 1,
     )
+    closings = len(np.unique(trace.hops_s[:, 1]))  # what closes at the same moment is one job
     busy = dict(zip(processes(scenario), trace.cpu_s.sum(axis=1), strict=True))
     assert busy["generator"] == pytest.approx(messages * (job + frame) + events * event, rel=1e-9)
-    assert busy["gateway"] == pytest.approx((messages + frames) * (job + frame) + 2 * events * event, rel=1e-9)
+    assert busy["gateway"] == pytest.approx(
+        messages * (job + frame) + closings * job + frames * frame + 2 * events * event, rel=1e-9
+    )
     assert busy["worker"] == pytest.approx(2 * (polls * job + frames * frame + events * event), rel=1e-9)
     assert busy["postgres"] == pytest.approx(polls * job + frames * frame + events * event, rel=1e-9)
     # Frames of one leader that are acknowledged at the same moment went in one request; three brokers work on each.

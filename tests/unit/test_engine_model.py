@@ -41,7 +41,7 @@ def test_one_event_passes_every_station(engine: Any) -> None:
             "stations.batcher.receive": {"job_s": 3 * MS},
             "stations.batcher.close": {"frame_s": 4 * MS},
             "stations.log.append": {"job_s": 5 * MS},
-            "stations.log.fetch": {"mean_s": 6 * MS},
+            "stations.log.fetch": {"mean_s": 12 * MS},
             "stations.group.fetch": {"job_s": 7 * MS},
             "stations.group.process": {"frame_s": 5 * MS, "event_s": 3 * MS},
             "stations.store.demand": {"job_s": 9 * MS},
@@ -62,6 +62,41 @@ def test_a_frame_closes_when_its_linger_is_over_and_no_later(engine: Any) -> Non
     assert trace.events.tolist() == [3, 1]
     assert hop_times(scenario, trace, "received") == close_to(0.0, 12 * MS)
     assert hop_times(scenario, trace, "closed") == close_to(10 * MS, 22 * MS)
+
+
+def test_one_timer_closes_what_is_due_and_one_request_a_leader_carries_it(engine: Any) -> None:
+    """Two partitions open within 8 ms; the timer fires 12 ms late, so the second linger is over as well: one closing, one request."""
+    changes = {
+        "load.rate_eps": 250.0,
+        "stations.log.partitions": 2,
+        "stations.log.append": {"job_s": 2 * MS},
+        "load.keys": 2,
+    }
+    late = {"stations.batcher.max_events": 100, "stations.batcher.linger_s": 10 * MS}
+    scenario = bare(
+        changes | late | {"stations.batcher.timer": {"mean_s": 6 * MS}, "stations.batcher.close": {"job_s": 1 * MS}}
+    )
+    trace = play(scenario, engine, seconds=10 * MS)
+    assert set(trace.partition.tolist()) == {0, 1}
+    assert hop_times(scenario, trace, "closed") == close_to(22 * MS, 22 * MS)
+    assert hop_times(scenario, trace, "acked") == close_to(25 * MS, 25 * MS)
+
+
+def test_the_edge_takes_a_poll_over_after_a_delay(engine: Any) -> None:
+    stations = {
+        "stations.group.calls": ["store"],
+        "stations.store": {"kind": "store", "host": "ample", "hop": "stored", "to": ["edge"]},
+        "stations.edge": {
+            "kind": "broadcast",
+            "host": "ample",
+            "subscriber_host": "ample",
+            "handover": {"mean_s": 3 * MS},
+            "send": {"job_s": 1 * MS},
+        },
+    }
+    trace = play(scenario := bare(stations), engine, seconds=0.05)
+    assert hop_times(scenario, trace, "stored") == close_to(0.0)
+    assert hop_times(scenario, trace, "sent") == close_to(4 * MS)
 
 
 def test_a_full_frame_closes_at_once_and_its_linger_no_longer_counts(engine: Any) -> None:
