@@ -41,7 +41,7 @@ def test_one_event_passes_every_station(engine: Any) -> None:
             "stations.batcher.receive": {"job_s": 3 * MS},
             "stations.batcher.close": {"frame_s": 4 * MS},
             "stations.log.append": {"job_s": 5 * MS},
-            "stations.log.fetch": {"mean_s": 12 * MS},
+            "stations.log.fetch": {"mean_s": 6 * MS},
             "stations.group.fetch": {"job_s": 7 * MS},
             "stations.group.process": {"frame_s": 5 * MS, "event_s": 3 * MS},
             "stations.store.demand": {"job_s": 9 * MS},
@@ -74,7 +74,7 @@ def test_one_timer_closes_what_is_due_and_one_request_a_leader_carries_it(engine
     }
     late = {"stations.batcher.max_events": 100, "stations.batcher.linger_s": 10 * MS}
     scenario = bare(
-        changes | late | {"stations.batcher.timer": {"mean_s": 6 * MS}, "stations.batcher.close": {"job_s": 1 * MS}}
+        changes | late | {"stations.batcher.timer": {"mean_s": 12 * MS}, "stations.batcher.close": {"job_s": 1 * MS}}
     )
     trace = play(scenario, engine, seconds=10 * MS)
     assert set(trace.partition.tolist()) == {0, 1}
