@@ -60,20 +60,19 @@ def get_job(sim: Sim, thread: int) -> int:
 
 @plain
 def match_jobs(sim: Sim, server: int) -> int:
-    """Gives the first jobs of a queue to the threads that wait.
+    """Gives the first job of a queue to the thread that waits longest: one at a time, as `simpy.Store` does.
 
-    Returns the first of these threads if nothing else comes before it, which the caller then starts as its last act, else -1.
+    Returns the thread if nothing else comes before it, which the caller then starts as its last act, else -1.
     """
     queue = server_at(sim, server)
-    first = -1
-    while queue.head >= 0 and queue.idle_head >= 0:
-        node, thread = queue.head, queue.idle_head
-        row = thread_at(sim, thread)
-        queue.head, queue.idle_head = node_at(sim, node).next, row.next
-        row.work, row.ref = node_at(sim, node).work, node_at(sim, node).ref
-        free(sim, node)
-        if first < 0 and quiet(sim):
-            first = thread
-        else:
-            push(sim, 0.0, GOT, thread, NONE)
-    return first
+    if queue.head < 0 or queue.idle_head < 0:
+        return -1
+    node, thread = queue.head, queue.idle_head
+    row = thread_at(sim, thread)
+    queue.head, queue.idle_head = node_at(sim, node).next, row.next
+    row.work, row.ref = node_at(sim, node).work, node_at(sim, node).ref
+    free(sim, node)
+    if quiet(sim):
+        return thread  # type: ignore[no-any-return]
+    push(sim, 0.0, GOT, thread, NONE)
+    return -1

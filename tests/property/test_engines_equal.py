@@ -109,6 +109,23 @@ def test_a_pipeline_that_never_catches_up_ends_the_same_way() -> None:
         assert trace.cpu_s.sum() == pytest.approx(12.0, abs=0.02)  # the box was busy until the cap at 2 s + 10 s
 
 
+def test_polls_that_become_visible_together_are_taken_in_the_same_order() -> None:
+    """A flush hands several polls at once to two stations on one core: who of their threads runs first is a tie."""
+    behind = {"kind": "pool", "host": "box", "demand": {"job_s": 2e-3}}
+    changes = {
+        "load.rate_eps": 50.0,
+        "hosts.box": {"cores": 1, "slice_s": 1e-4},
+        "stations.log.partitions": 2,
+        "stations.group.replicas": 2,
+        "stations.group.max_poll_events": 1,
+        "stations.group.calls": ["store"],
+        "stations.store": {"kind": "store", "host": "box", "flush_s": 0.1, "hop": "stored", "to": ["one", "two"]},
+        "stations.one": behind | {"threads": 2, "hop": "first"},
+        "stations.two": behind | {"hop": "second", "demand": {}},
+    }
+    play_both(bare(changes), seconds=1.0, seed=1)
+
+
 noises = st.one_of(
     st.just({"dist": "constant"}),
     st.just({"dist": "exponential"}),
