@@ -10,11 +10,11 @@ import numpy as np
 from sentra_sim.errors import CalibrationError
 from sentra_sim.records import Run, describe_machine, versions
 from sentra_sim.scenario import Scenario, scenario_data
-from sentra_sim.twin.delays import Floats, Predict, fit_delays
+from sentra_sim.twin.delays import Predict, fit_delays, with_delays_of
 from sentra_sim.twin.demands import fit_demands
 from sentra_sim.twin.model import ProcessFit, TrainingRun, Twin, apply_stations, fitted_values
-from sentra_sim.twin.observe import Observation, end_to_end_quantiles, hop_quantiles, observe, run_hash
-from sentra_sim.twin.simulate import Replay
+from sentra_sim.twin.observe import Observation, observe, run_hash
+from sentra_sim.twin.simulate import Replay, Simulated
 
 DISCIPLINES = ("fifo-slice", "ps")
 Progress = Callable[[str], None]
@@ -33,9 +33,8 @@ def calibrate(runs: Sequence[Run], *, progress: Progress = lambda _: None) -> Tw
     observations = [observe(run) for run in sorted(runs, key=lambda run: (run.manifest.rate_eps, run.name))]
     replays = {seen.run.path: Replay(seen.run.manifest) for seen in observations}
 
-    def predicted(scenario: Scenario, seen: Observation) -> tuple[dict[str, Floats], Floats]:
-        line = replays[seen.run.path](_as_run(scenario, seen))
-        return hop_quantiles(line, scenario), end_to_end_quantiles(line, scenario)
+    def predicted(scenario: Scenario, seen: Observation) -> Simulated:
+        return replays[seen.run.path](_as_run(scenario, seen))
 
     losses: dict[str, float] = {}
     fits: dict[str, tuple[Scenario, dict[str, ProcessFit]]] = {}
@@ -95,8 +94,11 @@ def _under(scenario: Scenario, discipline: str) -> Scenario:
 def _fit(
     scenario: Scenario, observations: Sequence[Observation], predict: Predict
 ) -> tuple[Scenario, dict[str, ProcessFit]]:
-    scenario, processes = fit_demands(scenario, observations)
-    return fit_delays(scenario, observations, predict), processes
+    """Demands from the measured counts of jobs, delays; then demands from the simulated counts, and the delays once more."""
+    first, _ = fit_demands(scenario, observations, [seen.counts for seen in observations])
+    first = fit_delays(first, observations, predict)
+    fitted, processes = fit_demands(scenario, observations, [predict(first, seen).counts for seen in observations])
+    return fit_delays(with_delays_of(first, fitted), observations, predict), processes
 
 
 def _as_run(scenario: Scenario, seen: Observation) -> Scenario:
@@ -108,10 +110,12 @@ def _loss(scenario: Scenario, observations: Sequence[Observation], predict: Pred
     """Mean Wasserstein-1 distance over runs, end to end and mean of the hops, each relative to the measured end-to-end mean."""
     found = []
     for seen in observations:
-        hops, end_to_end = predict(scenario, seen)
+        simulated = predict(scenario, seen)
         scale = float(np.mean(seen.end_to_end))
-        distances = [float(np.nanmean(np.abs(seen.hops[hop] - hops[hop]))) for hop in hops]
-        found.append((float(np.mean(np.abs(seen.end_to_end - end_to_end))) + float(np.nanmean(distances))) / scale)
+        distances = [float(np.nanmean(np.abs(seen.hops[hop] - simulated.hops[hop]))) for hop in seen.hops]
+        found.append(
+            (float(np.mean(np.abs(seen.end_to_end - simulated.end_to_end))) + float(np.nanmean(distances))) / scale
+        )
     return float(np.mean(found))
 
 

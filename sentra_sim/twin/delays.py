@@ -16,13 +16,14 @@ from scipy.optimize import isotonic_regression
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Store, only
 from sentra_sim.scenario.schema import AnyStation, Delay, Noise
 from sentra_sim.twin.observe import PROBABILITIES, Observation
+from sentra_sim.twin.simulate import Simulated
 
 Floats = NDArray[np.float64]
-Predict = Callable[[Scenario, Observation], tuple[dict[str, Floats], Floats]]
+Predict = Callable[[Scenario, Observation], Simulated]
 
 POINTS = np.linspace(0.0, 1.0, 101)
 STEP = 0.7
-ROUNDS = 8
+ROUNDS = 6
 
 
 def delay_fields(scenario: Scenario) -> dict[str, tuple[str, str]]:
@@ -44,19 +45,36 @@ def delay_fields(scenario: Scenario) -> dict[str, tuple[str, str]]:
 
 
 def fit_delays(scenario: Scenario, observations: Sequence[Observation], predict: Predict) -> Scenario:
-    """Returns the scenario with delays under which the simulated hops follow the measured ones on all observations jointly."""
+    """Returns the scenario with delays under which the simulated hops follow the measured ones on all observations jointly.
+
+    The iteration starts from the scenario's own delays.
+    """
     fields = delay_fields(scenario)
-    quantiles = {hop: np.zeros(len(POINTS)) for hop in fields}
+    quantiles = {hop: _quantiles(getattr(scenario.stations[name], field)) for hop, (name, field) in fields.items()}
     for _ in range(ROUNDS):
-        scenario = _with_delays(scenario, fields, quantiles)
         residuals: dict[str, list[Floats]] = {hop: [] for hop in fields}
         for seen in observations:
-            hops, _ = predict(scenario, seen)
+            simulated = predict(scenario, seen)
             for hop in fields:
-                residuals[hop].append(seen.hops[hop] - hops[hop])
+                residuals[hop].append(seen.hops[hop] - simulated.hops[hop])
         for hop, found in residuals.items():
             quantiles[hop] = _moved(quantiles[hop], np.mean(found, axis=0))
-    return _with_delays(scenario, fields, quantiles)
+        scenario = _with_delays(scenario, fields, quantiles)
+    return scenario
+
+
+def with_delays_of(source: Scenario, scenario: Scenario) -> Scenario:
+    """Returns a scenario with the delays of another one of the same stations."""
+    stations: dict[str, AnyStation] = dict(scenario.stations)
+    for name, field in delay_fields(scenario).values():
+        stations[name] = stations[name].model_copy(update={field: getattr(source.stations[name], field)})
+    return scenario.model_copy(update={"stations": stations})
+
+
+def _quantiles(delay: Delay) -> Floats:
+    """Returns a delay's seconds at POINTS; of a delay with other noise than quantiles, its mean."""
+    factors = delay.noise.quantiles if len(delay.noise.quantiles) == len(POINTS) else np.ones(len(POINTS))
+    return delay.mean_s * np.asarray(factors, dtype=np.float64)
 
 
 def _moved(quantiles: Floats, residual: Floats) -> Floats:

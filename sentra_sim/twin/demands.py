@@ -61,26 +61,34 @@ def station_work(name: str, station: AnyStation, counts: Counts) -> list[Work]:
     return [Work(name, "demand", jobs, frames, events)]
 
 
-def fit_demands(scenario: Scenario, observations: Sequence[Observation]) -> tuple[Scenario, dict[str, ProcessFit]]:
-    """Returns the scenario with demands scaled to the measured CPU, and how well each process's CPU is explained."""
+def fit_demands(
+    scenario: Scenario, observations: Sequence[Observation], counts: Sequence[Counts]
+) -> tuple[Scenario, dict[str, ProcessFit]]:
+    """Returns the scenario with demands scaled to the measured CPU, and how well each process's CPU is explained.
+
+    `counts` are the jobs that the CPU of each observation is spread over: those measured, or, once a simulation exists, those
+    simulated, so that the simulated CPU comes out right even where it needs a few more or fewer jobs for the same events.
+    """
     stations: dict[str, AnyStation] = {}
     fits: dict[str, ProcessFit] = {}
     for name, station in scenario.stations.items():
         changes: dict[str, object] = {}
-        for process in dict.fromkeys(work.process for work in station_work(name, station, observations[0].counts)):
-            fit = _fit_process(name, process, station, observations)
+        for process in dict.fromkeys(work.process for work in station_work(name, station, counts[0])):
+            fit = _fit_process(name, process, station, observations, counts)
             fits[process] = fit
-            changes |= _scaled(name, process, station, fit, observations[0].counts)
+            changes |= _scaled(name, process, station, fit, counts[0])
             if process == name:
                 changes["background"] = _idle_job(fit, _copies(station))
         stations[name] = station.model_copy(update=changes)
     return scenario.model_copy(update={"stations": stations}), fits
 
 
-def _fit_process(name: str, process: str, station: AnyStation, observations: Sequence[Observation]) -> ProcessFit:
+def _fit_process(
+    name: str, process: str, station: AnyStation, observations: Sequence[Observation], counts: Sequence[Counts]
+) -> ProcessFit:
     measured = np.array([_measured(process, station, seen.cores) for seen in observations])
     idle = float(np.mean([_measured(process, station, seen.idle_cores) for seen in observations]))
-    parts = np.array([_parts(name, process, station, seen.counts) for seen in observations])
+    parts = np.array([_parts(name, process, station, found) for found in counts])
     busy = np.maximum(measured - idle, 0.0)
     weights = 1.0 / np.maximum(measured, 1e-6)
     common = busy.sum() / max(parts.sum(), 1e-12)
