@@ -93,7 +93,7 @@ def take(sim: Sim, owner: int) -> None:
 
 @plain
 def consumer_done(sim: Sim, owner: int) -> None:
-    """Goes on with a replica's poll after its fetch, its processing or a call."""
+    """Goes on with a replica's poll after its fetch, its processing, a call or its finish."""
     replica = replica_at(sim, owner)
     poll = poll_at(sim, replica.poll)
     replica.call += 1
@@ -102,6 +102,8 @@ def consumer_done(sim: Sim, owner: int) -> None:
         run_job(sim, replica.thread, replica.process_work, poll.frames, poll.events)
     elif replica.call < sim.call_count:
         offer_last(sim, call_at(sim, replica.call).value, replica.poll)
+    elif replica.call == sim.call_count:
+        run_job(sim, replica.thread, replica.finish_work, poll.frames, poll.events)
     else:
         take(sim, owner)
 

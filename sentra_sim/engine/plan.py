@@ -160,6 +160,7 @@ def _station_streams(name: str, station: AnyStation, messages: int, frames: int)
             for number in range(station.replicas):
                 yield Stream(replica_name(name, number), "fetch", station.fetch.noise, frames)
                 yield Stream(replica_name(name, number), "process", station.process.noise, frames)
+                yield Stream(replica_name(name, number), "finish", station.finish.noise, frames)
         case Pool() | Store():
             yield Stream(name, "demand", station.demand.noise, frames)
             yield Stream(name, "delay", station.delay.noise, frames)

@@ -227,6 +227,7 @@ class ConsumerModel:
         thread = world.thread(world.process[self.name], low=spec.low_priority)
         fetch = world.work(replica_name(self.name, number), "fetch", spec.fetch)
         process = world.work(replica_name(self.name, number), "process", spec.process)
+        finish = world.work(replica_name(self.name, number), "finish", spec.finish)
         while True:
             if not self.ready[number]:
                 self.wake[number] = wake = world.env.event()
@@ -241,6 +242,7 @@ class ConsumerModel:
                 poll.reply = world.env.event()
                 station.offer(poll)
                 yield poll.reply
+            yield thread.run(finish, len(poll.frames), poll.events)
 
     def _take(self, ready: deque[Frame]) -> Batch:
         poll = Batch()

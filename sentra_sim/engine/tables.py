@@ -75,7 +75,7 @@ BROKER = _record(
     "server append_work replicate_work replication_delay fetch_delay "
     "outstanding head tail frames events follower_first followers"
 )
-REPLICA = _record("thread fetch_work process_work head tail waiting poll call")
+REPLICA = _record("thread fetch_work process_work finish_work head tail waiting poll call")
 STATION = _record(
     "server work delay handover hop link_first links called thread writer_waiting head tail "
     "second_server second_work second_hop",
@@ -323,6 +323,7 @@ class _Builder:
                 "thread": self._thread(CONSUMER, number, group, self.process[name], group.host),
                 "fetch_work": self._work((replica_name(name, number), "fetch"), group.fetch),
                 "process_work": self._work((replica_name(name, number), "process"), group.process),
+                "finish_work": self._work((replica_name(name, number), "finish"), group.finish),
                 "head": -1,
                 "waiting": 1,
             }

@@ -177,7 +177,8 @@ class ConsumerGroup(Station):
     Replica r owns the partitions congruent to r. One that had nothing to do waits `gather_s` after the first frame for more to come:
     fewer and fuller polls. A poll takes whole frames in order of availability until `max_poll_events`; `fetch`
     is spent before and `process` after the frames count as started, both on the replica's one thread. Each station in `calls`
-    gets the poll as one job and is waited for before the next is called.
+    gets the poll as one job and is waited for before the next is called; `finish` is spent, on the same thread, between the last
+    answer and the next poll.
     """
 
     kind: Literal["consumer_group"]
@@ -186,6 +187,7 @@ class ConsumerGroup(Station):
     gather_s: NonNegativeFloat = 0.0
     fetch: Demand = Demand()
     process: Demand = Demand()
+    finish: Demand = Demand()
     calls: tuple[Name, ...] = ()
     hop: Hop = "started"
 

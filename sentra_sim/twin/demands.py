@@ -50,7 +50,7 @@ def station_work(name: str, station: AnyStation, counts: Counts) -> list[Work]:
             Work(name, "replicate", copies * counts.requests, copies * frames, copies * events),
         ]
     if isinstance(station, ConsumerGroup):
-        return [Work(name, field, counts.polls, frames, events) for field in ("fetch", "process")]
+        return [Work(name, field, counts.polls, frames, events) for field in ("fetch", "process", "finish")]
     if isinstance(station, Broadcast):
         return [
             Work(name, "send", counts.polls, frames, events),

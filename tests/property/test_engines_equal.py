@@ -194,6 +194,7 @@ def stations(draw: st.DrawFn) -> dict[str, Any]:
             "gather_s": draw(st.sampled_from([0.0, 0.002])),
             "fetch": draw(demands),
             "process": draw(demands),
+            "finish": draw(demands),
             "calls": children[-1],
         },
     }
@@ -280,7 +281,7 @@ def test_cpu_is_the_sum_of_all_demands() -> None:
         }
         | {
             f"stations.{place}": demand
-            for place in ("worker.process", "kafka.append", "kafka.replicate", "postgres.demand")
+            for place in ("worker.process", "worker.finish", "kafka.append", "kafka.replicate", "postgres.demand")
         }
         | {"stations.kafka.background": [], "stations.worker.background": [], "stations.postgres.background": []}
         | {"stations.gateway.background": [], "stations.generator.background": []}
@@ -299,7 +300,7 @@ def test_cpu_is_the_sum_of_all_demands() -> None:
     assert busy["gateway"] == pytest.approx(
         messages * (job + frame) + closings * job + frames * frame + 2 * events * event, rel=1e-9
     )
-    assert busy["worker"] == pytest.approx(2 * (polls * job + frames * frame + events * event), rel=1e-9)
+    assert busy["worker"] == pytest.approx(3 * (polls * job + frames * frame + events * event), rel=1e-9)
     assert busy["postgres"] == pytest.approx(polls * job + frames * frame + events * event, rel=1e-9)
     # Frames of one leader that are acknowledged at the same moment went in one request; three brokers work on each.
     requests = len(np.unique(np.stack([trace.hops_s[:, 2], trace.partition % 3], axis=1), axis=0))

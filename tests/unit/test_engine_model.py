@@ -176,6 +176,18 @@ def test_an_idle_replica_gathers_but_one_with_a_backlog_does_not_wait(engine: An
     assert np.bincount(trace.poll).tolist() == [6, 17]
 
 
+def test_what_a_replica_finishes_with_delays_its_next_poll_but_not_this_one(engine: Any) -> None:
+    changes = {
+        "load.rate_eps": 1000.0,
+        "stations.group.process": {"job_s": 1 * MS},
+        "stations.group.finish": {"job_s": 4 * MS},
+    }
+    trace = play(scenario := bare(changes), engine, seconds=2.5 * MS)
+    assert trace.poll.tolist() == [0, 1, 1]
+    assert hop_times(scenario, trace, "started") == close_to(0.0, 5 * MS, 5 * MS)
+    assert [busy_s(scenario, trace)["group"]] == close_to(10 * MS)
+
+
 def test_a_replica_owns_its_partitions_alone(engine: Any) -> None:
     changes = {"load.rate_eps": 1000.0, "stations.log.partitions": 4, "stations.group.replicas": 2}
     scenario = bare(changes | {"stations.group.process": {"job_s": 1.5 * MS}})
