@@ -114,6 +114,12 @@ def validate(
             )
         )
     trusted, reason = _verdict(points, rows)
+    spoilt = [run.name for run in runs if not run.manifest.validity.valid and run.manifest.scenario_hash not in trained]
+    if trusted and spoilt:
+        trusted, reason = (
+            None,
+            f"{', '.join(spoilt)}: not a valid measurement, so the error of a prediction is not known",
+        )
     return Validation(
         twin=Path(twin_path).name,
         twin_sha256=twin_hash(twin_path),

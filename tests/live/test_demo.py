@@ -14,7 +14,13 @@ from sentra_sim.twin import load_validation
 pytestmark = pytest.mark.live
 
 SMALL = demo.Protocol(
-    trained_eps=(4_000.0, 10_000.0), held_out_eps=7_000.0, repeats=1, seconds=4.0, warmup_s=1.0, first_warmup_s=2.0
+    trained_eps=(4_000.0, 10_000.0),
+    held_out_eps=7_000.0,
+    repeats=1,
+    seconds=4.0,
+    warmup_s=1.0,
+    first_warmup_s=2.0,
+    retries=0,
 )
 
 

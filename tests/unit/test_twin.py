@@ -107,6 +107,17 @@ def test_a_load_that_was_trained_on_does_not_earn_trust(world: World) -> None:
     assert "held-out" in found.reason
 
 
+def test_a_prediction_held_against_a_spoilt_measurement_is_not_known(world: World) -> None:
+    validity = world.held_out[0].manifest.validity.model_copy(
+        update={"valid": False, "reasons": ("the generator was starved",)}
+    )
+    run = world.held_out[0]
+    spoilt = Run(run.path, run.manifest.model_copy(update={"validity": validity}), run.tables)
+    found = validate(world.folder / "twin.yaml", [spoilt, world.held_out[1]])
+    assert found.trusted is None
+    assert "not a valid measurement" in found.reason
+
+
 def test_a_twin_of_another_pipeline_is_not_trusted(world: World, tmp_path: Path) -> None:
     data = world.twin.model_dump(mode="json")
     data["scenario"]["stations"]["postgres"]["delay"]["mean_s"] *= 20
