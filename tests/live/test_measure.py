@@ -45,8 +45,10 @@ def pipeline_processes(parent: psutil.Process | None = None) -> dict[str, psutil
     found = {}
     for child in (parent or psutil.Process()).children(recursive=True):
         command = child.cmdline()
-        if "-m" in command and command[command.index("-m") + 1].startswith("live_adapters."):
-            found[command[command.index("-m") + 1].rpartition(".")[2]] = child
+        module = command[command.index("-m") + 1] if "-m" in command else ""
+        # A stack that the tests started is below this process too, but no part of the pipeline.
+        if module.startswith("live_adapters.") and not module.startswith("live_adapters.stack."):
+            found[module.rpartition(".")[2]] = child
     return found
 
 
