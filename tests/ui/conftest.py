@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from sentra_sim.records import read_manifest
 from tests.builders import save_run, save_verdict
 from tests.ui.browser import REMEDY, launch
 from tests.ui.serving import start_dashboard
@@ -17,8 +18,9 @@ from tests.ui.serving import start_dashboard
 Serve = Callable[[Path], str]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """One browser a file: while it is open an event loop runs in this thread, and tests elsewhere start their own."""
     with sync_playwright() as playwright:
         found = launch(playwright)
         if found is None:
@@ -60,6 +62,10 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # Whole files that do not belong together: only reading them all tells.
     save_run(folder / "mixed", rate_eps=2_000.0, started_at="2026-02-01T10:00:00+00:00")
     shutil.copy(folder / "measured-6000-1" / "events.parquet", folder / "mixed" / "events.parquet")
+    others = read_manifest(folder / "measured-6000-1").files["events"]
+    manifest = read_manifest(folder / "mixed")
+    manifest.files["events"] = others
+    (folder / "mixed" / "manifest.json").write_text(manifest.model_dump_json())
     return folder
 
 
