@@ -22,12 +22,12 @@ from live_adapters.hostspeed import loop_seconds, relative_speed
 from live_adapters.load import NAME as GENERATOR
 from live_adapters.load import SUMMARY_FILE, LoadSummary
 from live_adapters.measurable import check_scenario, check_times, choose_ports
-from live_adapters.pipeline.config import CONFIG_FILE, RunConfig, read_config, write_config
+from live_adapters.pipeline.config import CONFIG_FILE, RunConfig, configure, read_config
 from live_adapters.pipeline.storage import count_effects, end_offsets, reset_stores
 from live_adapters.pipeline.supervisor import Supervisor
 from live_adapters.procstat import CpuSampler, HostUse
 from live_adapters.recorder import Recording, record
-from live_adapters.stack._home import home
+from live_adapters.stack.folders import home
 from live_adapters.validity import judge
 from live_adapters.watch import Progress, Watch
 from sentra_sim.errors import PlantError
@@ -105,25 +105,16 @@ def measure(
     endpoints = stack.endpoints()
     report = progress or (lambda _: None)
     with _one_at_a_time(endpoints.kafka), _scratch(keep_scratch) as scratch:
-        config = RunConfig(
-            scenario=scenario,
+        config = configure(
+            scenario,
+            endpoints,
+            chosen,
+            scratch,
+            topic=f"events-{scratch.name}",
             seed=seed,
             warmup_s=warmup_s,
             load_s=warmup_s + seconds,
-            topic=f"events-{scratch.name}",
-            kafka=endpoints.kafka,
-            postgres_dsn=endpoints.postgres_socket_dsn,
-            redis_host=str(endpoints.redis_socket),
-            redis_port=endpoints.redis.port,
-            clickhouse_host=endpoints.clickhouse.host,
-            clickhouse_port=endpoints.clickhouse.port,
-            gateway_port=chosen["gateway"],
-            pricing_port=chosen["pricing"],
-            fanout_port=chosen["fanout"],
-            fanout_ingest_port=chosen["fanout_ingest"],
-            scratch=scratch,
         )
-        write_config(config)
         run = _measure(config, endpoints, report)
         write_run(out, run[0].tables, run[1], replace=replace)
     return read_run(out)

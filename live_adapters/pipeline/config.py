@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sentra_sim.errors import InputError
 from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only, parse_scenario, scenario_data
+
+if TYPE_CHECKING:
+    from live_adapters.stack import Endpoints
 
 CONFIG_FILE = "config.json"
 
@@ -54,6 +59,51 @@ class RunConfig:
     def group(self) -> str:
         """Kafka's consumer group, after the scenario's station."""
         return f"{self.topic}-{only(self.scenario, ConsumerGroup)[0]}"
+
+
+def configure(
+    scenario: Scenario,
+    endpoints: Endpoints,
+    ports: Mapping[str, int],
+    scratch: Path,
+    *,
+    topic: str,
+    seed: int = 1,
+    warmup_s: float = 0.0,
+    load_s: float = 1.0,
+) -> RunConfig:
+    """Returns the configuration of a run on a stack, and writes it into the run's scratch folder.
+
+    Args:
+        scenario: The pipeline, its settings and its load.
+        endpoints: The stack; the stores that have a Unix socket are reached through it, which costs less CPU.
+        ports: By server, as `measurable.choose_ports` returns them.
+        scratch: The run's folder for hop logs and process logs.
+        topic: The run's Kafka topic.
+        seed: Of arrivals and keys.
+        warmup_s: Load before the window, s.
+        load_s: Warm-up plus window, s.
+    """
+    config = RunConfig(
+        scenario=scenario,
+        seed=seed,
+        warmup_s=warmup_s,
+        load_s=load_s,
+        topic=topic,
+        kafka=endpoints.kafka,
+        postgres_dsn=endpoints.postgres_socket_dsn,
+        redis_host=str(endpoints.redis_socket),
+        redis_port=endpoints.redis.port,
+        clickhouse_host=endpoints.clickhouse.host,
+        clickhouse_port=endpoints.clickhouse.port,
+        gateway_port=ports["gateway"],
+        pricing_port=ports["pricing"],
+        fanout_port=ports["fanout"],
+        fanout_ingest_port=ports["fanout_ingest"],
+        scratch=scratch,
+    )
+    write_config(config)
+    return config
 
 
 def write_config(config: RunConfig) -> Path:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from live_adapters.stack._home import cache, locked
+from live_adapters.stack.folders import cache, locked
 from sentra_sim.errors import StackError
 
 KAFKA_VERSION = "4.1.1"

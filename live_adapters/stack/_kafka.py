@@ -114,6 +114,9 @@ def _config(data: Path, ports: dict[str, int], node: int) -> str:
 
 
 def _cluster_id(stack_id: str) -> str:
-    """Returns the stack's Kafka cluster id: 16 bytes in URL-safe base 64, as `StorageTool random-uuid` makes them."""
-    value = uuid.uuid5(uuid.NAMESPACE_OID, stack_id)
-    return urlsafe_b64encode(value.bytes).decode().rstrip("=")
+    """Returns the stack's Kafka cluster id: 16 bytes in URL-safe base 64, as `StorageTool random-uuid` makes them.
+
+    It never starts with a dash, which the tool would take for an option.
+    """
+    first, *others = uuid.uuid5(uuid.NAMESPACE_OID, stack_id).bytes
+    return urlsafe_b64encode(bytes([first & 0x7F, *others])).decode().rstrip("=")

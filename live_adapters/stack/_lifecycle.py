@@ -15,12 +15,12 @@ import psutil
 
 from live_adapters.stack import _kafka, _parts, _stores
 from live_adapters.stack._endpoints import COMPONENTS, Component, Endpoints, endpoints_of
-from live_adapters.stack._home import home, locked, short_folder
 from live_adapters.stack._jars import Download, ensure_jars
 from live_adapters.stack._ports import free_ports, wait_free
 from live_adapters.stack._process import Launch, alive, end, marked, runs, spawn
 from live_adapters.stack._readiness import sick_components, wait_ready
 from live_adapters.stack._state import State, new_state, read_state, remove_state, write_state
+from live_adapters.stack.folders import home, locked, short_folder
 from sentra_sim.errors import StackError
 
 Report = Callable[[str], None]

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 from live_adapters.stack import _parts
-from live_adapters.stack._home import make_private, short_folder, temporary_root
 from live_adapters.stack._process import Launch
+from live_adapters.stack.folders import make_private, short_folder, temporary_root
 from sentra_sim.errors import StackError
 
 POSTGRES_USER = "sentra"

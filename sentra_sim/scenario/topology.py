@@ -83,13 +83,17 @@ def kpi_names(scenario: Scenario) -> tuple[str, ...]:
 
 
 def processes(scenario: Scenario) -> tuple[str, ...]:
-    """Returns the names under which CPU is accounted: a station each, one per broker of a log, one for a broadcast's subscriber."""
+    """Returns the names under which CPU is accounted: a station each, one per broker of a log, one for a broadcast's subscriber.
+
+    The subscriber's is `subscriber`, or with several broadcasts the broadcast's name and `-subscriber`.
+    """
+    several = sum(isinstance(station, Broadcast) for station in scenario.stations.values()) > 1
     names: list[str] = []
     for name, station in scenario.stations.items():
         if isinstance(station, Log):
             names.extend(f"{name}-{number + 1}" for number in range(station.brokers))
         elif isinstance(station, Broadcast):
-            names.extend((name, "subscriber"))
+            names.extend((name, f"{name}-subscriber" if several else "subscriber"))
         else:
             names.append(name)
     return tuple(names)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -16,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from live_adapters import stack as local_stack
+from live_adapters.measurable import choose_ports
 from live_adapters.pipeline.batcher import Batcher
 from live_adapters.pipeline.codec import EventArray, blank_events
-from live_adapters.pipeline.config import RunConfig, write_config
+from live_adapters.pipeline.config import RunConfig, configure
 from live_adapters.pipeline.producer import FrameSender, make_producer
 from live_adapters.pipeline.storage import count_effects
 from sentra_sim.scenario import load_scenario
@@ -28,38 +28,9 @@ SCENARIO = Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml"
 WAIT_S = 30.0
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.socket() for _ in range(count)]
-    for opened in sockets:
-        opened.bind(("127.0.0.1", 0))
-    ports = [opened.getsockname()[1] for opened in sockets]
-    for opened in sockets:
-        opened.close()
-    return ports
-
-
 def make_config(stack: local_stack.Endpoints, scratch: Path, topic: str = "back-half") -> RunConfig:
-    gateway, pricing, fanout, ingest = free_ports(4)
-    config = RunConfig(
-        scenario=load_scenario(SCENARIO),
-        seed=1,
-        warmup_s=0.0,
-        load_s=1.0,
-        topic=topic,
-        kafka=stack.kafka,
-        postgres_dsn=stack.postgres_dsn,
-        redis_host=stack.redis.host,
-        redis_port=stack.redis.port,
-        clickhouse_host=stack.clickhouse.host,
-        clickhouse_port=stack.clickhouse.port,
-        gateway_port=gateway,
-        pricing_port=pricing,
-        fanout_port=fanout,
-        fanout_ingest_port=ingest,
-        scratch=scratch,
-    )
+    config = configure(load_scenario(SCENARIO), stack, choose_ports(), scratch, topic=topic)
     local_stack.ensure_topic(stack.kafka, topic, config.partitions)
-    write_config(config)
     return config
 
 

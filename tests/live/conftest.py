@@ -1,11 +1,16 @@
 """The stack that live tests share: brought up once per session."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from live_adapters import stack as local_stack
+
+# Ends the stack when its standard input does: at the end of the session, and also when pytest is killed.
+DOWN_AT_THE_END = "import sys; sys.stdin.read(); from live_adapters import stack; stack.down()"
 
 
 @pytest.fixture(scope="session")
@@ -16,9 +21,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[local_stack.Endp
     """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SENTRA_HOME", os.environ.get("SENTRA_HOME") or str(tmp_path_factory.mktemp("home")))
-        was_up = bool(local_stack.status())
-        try:
+        if local_stack.status():
             yield local_stack.up(print)
-        finally:
-            if not was_up:
-                local_stack.down()
+            return
+        command = [sys.executable, "-c", DOWN_AT_THE_END]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True) as ending:
+            yield local_stack.up(print)
+            ending.communicate(timeout=60)

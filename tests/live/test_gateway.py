@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from live_adapters import stack as local_stack
 from live_adapters.measurable import choose_ports
 from live_adapters.pipeline import events_pb2
-from live_adapters.pipeline.config import RunConfig, write_config
+from live_adapters.pipeline.config import RunConfig, configure
 from live_adapters.pipeline.hoplog import GATEWAY_FRAMES, GATEWAY_INTENDED, read_log
 from live_adapters.pipeline.supervisor import Supervisor
 from sentra_sim.scenario import load_scenario
@@ -28,26 +28,7 @@ ANSWER_S = 20.0
 
 @pytest.fixture
 def gateway(stack: local_stack.Endpoints, tmp_path: Path) -> Iterator[RunConfig]:
-    ports = choose_ports()
-    config = RunConfig(
-        scenario=SCENARIO,
-        seed=1,
-        warmup_s=0.0,
-        load_s=1.0,
-        topic=TOPIC,
-        kafka=stack.kafka,
-        postgres_dsn=stack.postgres_dsn,
-        redis_host=stack.redis.host,
-        redis_port=stack.redis.port,
-        clickhouse_host=stack.clickhouse.host,
-        clickhouse_port=stack.clickhouse.port,
-        gateway_port=ports["gateway"],
-        pricing_port=ports["pricing"],
-        fanout_port=ports["fanout"],
-        fanout_ingest_port=ports["fanout_ingest"],
-        scratch=tmp_path,
-    )
-    write_config(config)
+    config = configure(SCENARIO, stack, choose_ports(), tmp_path, topic=TOPIC)
     local_stack.recreate_topic(stack.kafka, TOPIC, config.partitions)
     try:
         with Supervisor(tmp_path, config.file) as supervisor:

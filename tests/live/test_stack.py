@@ -140,6 +140,7 @@ def test_dead_and_hung_components_are_told_and_repaired_with_their_data(running:
     os.kill(running.pids["clickhouse"], signal.SIGKILL)
     os.kill(running.pids["redis"], signal.SIGSTOP)
     wait_for(lambda: sum(not component.alive for component in stack.status()) == 2)
+    wait_for(lambda: psutil.Process(running.pids["redis"]).status() == psutil.STATUS_STOPPED)
 
     told = {component.name: component for component in stack.status()}
     assert [name for name in COMPONENTS if not told[name].alive] == ["kafka-2", "clickhouse"]

@@ -366,6 +366,15 @@ def test_cpu_is_accounted_by_station_by_broker_and_for_the_subscriber() -> None:
     assert "kafka" not in names
 
 
+def test_subscribers_of_two_broadcasts_are_accounted_apart() -> None:
+    data = sentra()
+    data["stations"]["fanout2"] = data["stations"]["fanout"] | {"hops": ["sent2", "delivered2"]}
+    data["stations"]["postgres"]["to"].append("fanout2")
+    names = processes(parse_scenario(data))
+    assert len(set(names)) == len(names)
+    assert {"fanout-subscriber", "fanout2-subscriber"} <= set(names)
+
+
 def test_a_bound_can_be_set_on_every_kpi_that_a_run_has() -> None:
     names = kpi_names(load_scenario(SENTRA))
     slo = {name: {"min": 0} for name in names}

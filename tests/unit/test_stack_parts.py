@@ -3,6 +3,7 @@
 import importlib.util
 import io
 import os
+import shlex
 import shutil
 import stat
 from collections.abc import Iterator
@@ -152,6 +153,15 @@ def test_brokers_know_each_other_and_differ(tmp_path: Path) -> None:
     used = {found["listeners"] for found in settings}
     assert len(used) == 3
     assert all(str(port) in "".join(used) for port in ports.values())
+
+
+def test_no_cluster_id_looks_like_an_option_to_the_formatting_tool(tmp_path: Path) -> None:
+    ports = free_ports(_kafka.port_names())
+    for number in range(500):  # one of 64 random ids would start with a dash
+        script = _kafka.launch(tmp_path, f"stack-{number}", ports, 1, tmp_path / "jars").command[-1]
+        cluster_id = shlex.split(script)[shlex.split(script).index("--cluster-id") + 1]
+        assert len(cluster_id) == 22
+        assert not cluster_id.startswith("-")
 
 
 @contextmanager

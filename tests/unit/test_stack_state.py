@@ -15,9 +15,9 @@ import pytest
 
 from live_adapters import stack
 from live_adapters.stack._endpoints import COMPONENTS
-from live_adapters.stack._home import locked, make_private, short_folder
 from live_adapters.stack._process import Launch, alive, end, marked, spawn
 from live_adapters.stack._state import FILE, Process, State, new_state, read_state, write_state
+from live_adapters.stack.folders import locked, make_private, short_folder
 from sentra_sim.errors import StackError
 
 WAIT_FOREVER = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]
