@@ -25,6 +25,7 @@ from live_adapters.pipeline.codec import blank_events, encode_ingest
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import GENERATOR_MESSAGES, MESSAGES, HopLog
 from live_adapters.pipeline.process import read_arguments, write_ready
+from live_adapters.scheduling import ask_short_slice
 from sentra_sim.errors import PlantError, SentraError
 from sentra_sim.rng import stream
 from sentra_sim.scenario.arrivals import Offered, draw_offered
@@ -206,6 +207,7 @@ def offer(config: RunConfig, stop: threading.Event) -> LoadSummary:
 
 def main() -> None:
     """Runs the generator process to the end of its load."""
+    ask_short_slice()  # before gRPC starts its threads
     try:
         config = read_arguments(NAME)
         stop = threading.Event()

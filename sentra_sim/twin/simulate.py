@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sentra_sim.engine import Plan, prepare, run
-from sentra_sim.kpi import window_of
+from sentra_sim.kpi import Timeline, window_of
 from sentra_sim.records import Manifest
 from sentra_sim.scenario import Scenario, hop_edges
 from sentra_sim.twin.observe import Counts, Floats, count_jobs, end_to_end_quantiles, hop_quantiles
@@ -18,8 +18,14 @@ class Simulated:
     """A simulated run, reduced like an `Observation`."""
 
     hops: dict[str, Floats]
-    end_to_end: Floats
     counts: Counts
+    line: Timeline
+    scenario: Scenario
+
+    @property
+    def end_to_end(self) -> Floats:
+        """Quantiles over events; not kept, for of the many simulations of a fit only a few are asked."""
+        return end_to_end_quantiles(self.line, self.scenario)
 
 
 class Replay:
@@ -43,6 +49,7 @@ class Replay:
         line = window_of(self._plan.offered.intended_s[taken], trace.frame[taken], hops, window_s)
         return Simulated(
             hops=hop_quantiles(line, scenario),
-            end_to_end=end_to_end_quantiles(line, scenario),
             counts=count_jobs(line, scenario, trace.poll, trace.partition),
+            line=line,
+            scenario=scenario,
         )
