@@ -30,10 +30,12 @@ class Protocol:
     repeats: int = 2
     seconds: float = 16.0
     warmup_s: float = 4.0
-    # A cold JVM costs two to three times as much, and its compiler takes the cores meanwhile. It goes by how often code has run,
-    # so short lingers, and with them more batches, warm it up sooner.
-    first_warmup_s: float = 130.0
-    first_warmup_linger_s: float = 0.010
+    # A cold JVM costs two to three times as much, and its compiler takes the cores meanwhile. It goes by how often code has run, so
+    # short lingers, and with them more batches, warm it up sooner; and it compiles anew for what a new run brings (topics made and
+    # deleted, another load), so several short runs leave it quieter than one long run.
+    warmup_eps: tuple[float, ...] = (50_000.0, 20_000.0, 65_000.0, 35_000.0, 50_000.0, 65_000.0)
+    warmup_run_s: float = 18.0
+    warmup_linger_s: float = 0.010
     # How many runs that were not valid measurements are repeated, the held-out load's first: the whole is to end within ten minutes.
     retries: int = 4
 
@@ -127,12 +129,13 @@ def _warm_stack(scenario: Scenario, folder: Path, protocol: Protocol) -> None:
     mark = _warm_mark(commands.load_stack())
     if mark.exists():
         return
-    print_step(f"warming the brokers up under load for {protocol.first_warmup_s:g} s")
+    print_step(f"warming the brokers up in {len(protocol.warmup_eps)} runs of {protocol.warmup_run_s:g} s")
     out = folder / ".warm-up"
     batcher, station = only(scenario, Batcher)
-    hurried = station.model_copy(update={"linger_s": protocol.first_warmup_linger_s})
+    hurried = station.model_copy(update={"linger_s": protocol.warmup_linger_s})
     warming = scenario.model_copy(update={"stations": {**scenario.stations, batcher: hurried}})
-    _measure(warming, Load(protocol.held_out_eps, 0), out, protocol.warmup_s, protocol.first_warmup_s)
+    for rate_eps in protocol.warmup_eps:
+        _measure(warming, Load(rate_eps, 0), out, 0.0, protocol.warmup_run_s)
     shutil.rmtree(out)
     mark.touch()
 

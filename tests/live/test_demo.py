@@ -19,7 +19,8 @@ SMALL = demo.Protocol(
     repeats=1,
     seconds=4.0,
     warmup_s=1.0,
-    first_warmup_s=2.0,
+    warmup_eps=(7_000.0,),
+    warmup_run_s=2.0,
     retries=0,
 )
 
