@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from sentra_sim.errors import InputError, StackError
+from sentra_sim.cli import live
+from sentra_sim.errors import InputError
 
 if TYPE_CHECKING:
     from sentra_sim.scenario import Scenario
@@ -22,20 +23,20 @@ def up(options: Namespace) -> int:
     """Starts the stack, or finds it running."""
     from sentra_sim.cli.tables import print_components
 
-    start_stack(quiet=options.json)
-    return print_components(load_stack().status(), as_json=options.json)
+    live.start_stack(quiet=options.json)
+    return print_components(live.load_stack().status(), as_json=options.json)
 
 
 def status(options: Namespace) -> int:
     """Shows the stack; exit 1 when a component is dead."""
     from sentra_sim.cli.tables import print_components
 
-    return print_components(load_stack().status(), as_json=options.json)
+    return print_components(live.load_stack().status(), as_json=options.json)
 
 
 def down(options: Namespace) -> int:
     """Stops the stack."""
-    stopped = load_stack().down()
+    stopped = live.load_stack().down()
     if options.json:
         print(json.dumps({"stopped": stopped}))
     else:
@@ -49,9 +50,9 @@ def measure(options: Namespace) -> int:
     from sentra_sim.cli.tables import print_run
 
     scenario = _scenario(options)
-    live = load_measure()
+    play = live.load_measure()
     with measuring(options.warmup + options.seconds, quiet=options.json) as report:
-        run = live(
+        run = play(
             scenario,
             rate_eps=scenario.load.rate_eps,
             seconds=options.seconds,
@@ -175,47 +176,3 @@ def _seed(options: Namespace, scenario: Scenario) -> int:
     if seed < 0:
         raise InputError(f"--seed: must be >= 0, got {seed}; write a whole number")
     return seed
-
-
-def start_stack(*, quiet: bool) -> None:
-    """Starts the stack, or finds it running; shows the download on standard error.
-
-    Raises:
-        StackError: a part is missing or did not start.
-    """
-    stack = load_stack()
-    if quiet:
-        stack.up()
-        return
-    from rich.console import Console
-
-    from live_adapters.stack.progress import console_progress
-
-    with console_progress(Console(stderr=True)) as shown:
-        stack.up(shown.report, shown.download)
-
-
-def load_stack() -> Any:
-    """Returns the module of the local stack.
-
-    Raises:
-        StackError: its packages are not installed.
-    """
-    try:
-        from live_adapters import stack
-    except ImportError as error:
-        raise StackError(f"stack: needs {error.name}, got none; pip install 'sentra-lab[live]'") from None
-    return stack
-
-
-def load_measure() -> Any:
-    """Returns the function that records a real run.
-
-    Raises:
-        StackError: its packages are not installed.
-    """
-    try:
-        from live_adapters.measure import measure as live
-    except ImportError as error:
-        raise StackError(f"measure: needs {error.name}, got none; pip install 'sentra-lab[live]'") from None
-    return live

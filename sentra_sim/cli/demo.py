@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sentra_sim.cli import commands
+from sentra_sim.cli import live
 from sentra_sim.cli.progress import measuring, print_step, working
 
 if TYPE_CHECKING:
@@ -125,8 +125,8 @@ def _warm_stack(scenario: Scenario, folder: Path, protocol: Protocol) -> None:
     """Brings the stack up and puts its brokers under load once, until their compiler has done its work."""
     from sentra_sim.scenario import Batcher, only
 
-    commands.start_stack(quiet=False)
-    mark = _warm_mark(commands.load_stack())
+    live.start_stack(quiet=False)
+    mark = _warm_mark(live.load_stack())
     if mark.exists():
         return
     print_step(f"warming the brokers up in {len(protocol.warmup_eps)} runs of {protocol.warmup_run_s:g} s")
@@ -145,9 +145,9 @@ def _warm_mark(stack: Any) -> Path:
 
 
 def _measure(scenario: Scenario, load: Load, out: Path, warmup_s: float, seconds: float) -> None:
-    live = commands.load_measure()
+    play = live.load_measure()
     with measuring(warmup_s + seconds, quiet=False) as report:
-        live(
+        play(
             scenario,
             rate_eps=load.rate_eps,
             seconds=seconds,

@@ -1,0 +1,57 @@
+"""The commands' way to the live side, which is not installed everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sentra_sim.errors import StackError
+
+
+def load_stack() -> Any:
+    """Returns the module of the local stack.
+
+    Raises:
+        StackError: its packages are not installed.
+    """
+    with _installed("stack"):
+        from live_adapters import stack
+    return stack
+
+
+def load_measure() -> Any:
+    """Returns the function that records a real run.
+
+    Raises:
+        StackError: its packages are not installed.
+    """
+    with _installed("measure"):
+        from live_adapters.measure import measure
+    return measure
+
+
+def start_stack(*, quiet: bool) -> None:
+    """Starts the stack, or finds it running; shows the download on standard error.
+
+    Raises:
+        StackError: a part is missing or did not start.
+    """
+    stack = load_stack()
+    if quiet:
+        stack.up()
+        return
+    from rich.console import Console
+
+    from live_adapters.stack.progress import console_progress
+
+    with console_progress(Console(stderr=True)) as shown:
+        stack.up(shown.report, shown.download)
+
+
+@contextmanager
+def _installed(part: str) -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        raise StackError(f"{part}: needs {error.name}, got none; pip install 'sentra-lab[live]'") from None
