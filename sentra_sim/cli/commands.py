@@ -103,6 +103,17 @@ def kpi(options: Namespace) -> int:
     return 1 if options.enforce and missed else 0
 
 
+def trace(options: Namespace) -> int:
+    """Shows the way of one event, or of the slowest."""
+    from sentra_sim.cli.waterfall import print_waterfalls
+    from sentra_sim.kpi import slowest, waterfall
+    from sentra_sim.records import read_run
+
+    run = read_run(options.run_folder)
+    ways = slowest(run, options.slowest) if options.event is None else [waterfall(run, options.event)]
+    return print_waterfalls(ways, as_json=options.json)
+
+
 def calibrate(options: Namespace) -> int:
     """Writes a twin."""
     from sentra_sim.cli.progress import working

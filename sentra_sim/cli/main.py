@@ -90,6 +90,13 @@ def _runs(group: argparse._SubParsersAction[Parser]) -> None:
     kpi.add_argument("run_folder", metavar="RUN", type=Path)
     kpi.add_argument("--enforce", action="store_true", help="exit 1 when a bound is missed")
     kpi.add_argument("--hops", action="store_true", help="add the time of every hop")
+    trace = _command(group, "trace", commands.trace, "show an event's way through the pipeline, hop by hop")
+    trace.add_argument("run_folder", metavar="RUN", type=Path)
+    which = trace.add_mutually_exclusive_group()
+    which.add_argument("event", metavar="FRAME/NUMBER", nargs="?", help="the event; without one, the slowest")
+    which.add_argument(
+        "--slowest", type=int, metavar="N", default=1, help="the N slowest of the window, one a frame (1)"
+    )
 
 
 def _load_options(parser: Parser, *, seconds: float, warmup: float) -> None:

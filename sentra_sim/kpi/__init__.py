@@ -3,18 +3,23 @@
 from sentra_sim.kpi.compute import QUANTILES, Kpi, breaches, cpu_cores, final_hop, kpis, window_metric
 from sentra_sim.kpi.hops import breakdown_of, hop_breakdown
 from sentra_sim.kpi.timeline import Timeline, timeline, window_of
+from sentra_sim.kpi.waterfall import Step, Waterfall, slowest, waterfall
 
 __all__ = [
     "QUANTILES",
     "Kpi",
+    "Step",
     "Timeline",
+    "Waterfall",
     "breaches",
     "breakdown_of",
     "cpu_cores",
     "final_hop",
     "hop_breakdown",
     "kpis",
+    "slowest",
     "timeline",
+    "waterfall",
     "window_metric",
     "window_of",
 ]
