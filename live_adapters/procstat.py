@@ -6,18 +6,20 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from live_adapters.threadstat import ThreadAccount, thread_uses
 from sentra_sim.records import CpuSeries
 from sentra_sim.units import NS_PER_S
 
 PROC = Path("/proc")
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 SAMPLE_S = 1.0
+BUSY_CORES = 0.005  # a group of threads that did less than this on average is left out
 
 Ids = Mapping[str, Sequence[int]]  # process ids by name; each stands for itself and its descendants
 
@@ -28,7 +30,8 @@ class HostUse:
 
     `cpu`, `run_delay`: seconds by process, on a core and waiting for one. `steal_s`, `busy_s`: CPU seconds of all cores together,
     shape (seconds,). `runnable`: threads running or waiting for a core at the end of the second, shape (seconds,).
-    `idle_cores`: cores that each process kept busy at rest, before the load.
+    `idle_cores`: cores that each process kept busy at rest, before the load. `threads`: CPU seconds of the groups of threads that
+    did the most, by process and group, each of shape (seconds,).
     """
 
     cpu: CpuSeries
@@ -37,6 +40,7 @@ class HostUse:
     busy_s: NDArray[np.float64]
     runnable: NDArray[np.float64]
     idle_cores: Mapping[str, float]
+    threads: Mapping[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> int:
@@ -51,17 +55,6 @@ def cpu_seconds(pid: int) -> float:
         OSError: there is no such process.
     """
     return sum(int(field) for field in _stat_fields(pid)[11:15]) / TICKS_PER_S
-
-
-def run_delay_seconds(pid: int) -> float:
-    """Returns how long the living threads of a process have waited for a core, in total; 0 where the kernel does not say."""
-    total_ns = 0
-    for file in (PROC / str(pid) / "task").glob("*/schedstat"):
-        try:
-            total_ns += int(file.read_bytes().split()[1])
-        except (OSError, IndexError, ValueError):
-            continue  # the thread has ended meanwhile
-    return total_ns / NS_PER_S
 
 
 def descendants(pid: int) -> list[int]:
@@ -94,6 +87,7 @@ class _Account:
 
     def __init__(self) -> None:
         self._seen: dict[tuple[int, str], tuple[float, float]] = {}
+        self.threads = ThreadAccount()
 
     def update(self, roots: Sequence[int]) -> tuple[float, float]:
         for root in roots:
@@ -101,20 +95,21 @@ class _Account:
                 birth = _stat_fields(root)[19]  # a process id may be used again
             except OSError:
                 continue
-            self._seen[root, birth] = _tree(root)
+            self._seen[root, birth] = self._tree(root)
         return sum(cpu for cpu, _ in self._seen.values()), sum(delay for _, delay in self._seen.values())
 
-
-def _tree(root: int) -> tuple[float, float]:
-    """Returns CPU and run delay of a process and its living descendants; a child that ends moves into its parent's time."""
-    cpu = delay = 0.0
-    for pid in descendants(root):
-        try:
-            cpu += cpu_seconds(pid)
-        except OSError:
-            continue
-        delay += run_delay_seconds(pid)
-    return cpu, delay
+    def _tree(self, root: int) -> tuple[float, float]:
+        """Returns CPU and run delay of a process and its living descendants; a child that ends moves into its parent's time."""
+        cpu = delay = 0.0
+        for pid in descendants(root):
+            try:
+                cpu += cpu_seconds(pid)
+            except OSError:
+                continue
+            uses = thread_uses(pid)
+            self.threads.add(pid, uses)
+            delay += sum(use.run_delay_s for use in uses.values())
+        return cpu, delay
 
 
 class CpuSampler:
@@ -128,6 +123,7 @@ class CpuSampler:
         self._times_ns: list[int] = []
         self._cpu: list[list[float]] = []
         self._delay: list[list[float]] = []
+        self._threads: list[dict[tuple[str, str], float]] = []
         self._host: list[tuple[float, float, int]] = []
         self._idle: dict[str, float] = {}
         self._stop = threading.Event()
@@ -161,6 +157,8 @@ class CpuSampler:
         self._times_ns.append(time.monotonic_ns())
         self._cpu.append([cpu for cpu, _ in found])
         self._delay.append([delay for _, delay in found])
+        totals = {name: account.threads.total() for name, account in self._accounts.items()}
+        self._threads.append({(name, group): cpu for name, groups in totals.items() for group, cpu in groups.items()})
         self._host.append(host_times())
 
     def use(self, epoch_ns: int, seconds: int) -> HostUse:
@@ -175,7 +173,16 @@ class CpuSampler:
             busy_s=busy,
             runnable=np.interp(ends, np.array(self._times_ns) - float(epoch_ns), host[:, 2]),
             idle_cores=self._idle,
+            threads=self._busy_threads(epoch_ns, seconds),
         )
+
+    def _busy_threads(self, epoch_ns: int, seconds: int) -> dict[tuple[str, str], NDArray[np.float64]]:
+        keys = sorted({key for sample in self._threads for key in sample})
+        cumulative = np.array([[sample.get(key, 0.0) for key in keys] for sample in self._threads]).reshape(
+            -1, len(keys)
+        )
+        series = self._per_second(cumulative, epoch_ns, seconds) if keys else np.empty((0, seconds))
+        return {key: row for key, row in zip(keys, series, strict=True) if row.sum() >= BUSY_CORES * seconds}
 
     def _per_second(self, cumulative: NDArray[np.float64], epoch_ns: int, seconds: int) -> NDArray[np.float64]:
         """Turns running totals at the sample times, shape (samples, series), into sums per second, (series, seconds)."""

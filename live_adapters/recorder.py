@@ -255,6 +255,10 @@ def _host_metrics(host: HostUse) -> list[pl.DataFrame]:
     delays = zip(host.run_delay.processes, host.run_delay.seconds, strict=True)
     return [
         *(_metric("process_run_delay_seconds", f'process="{process}"', values) for process, values in delays),
+        *(
+            _metric("process_thread_cpu_seconds", f'process="{process}",thread="{group}"', values)
+            for (process, group), values in host.threads.items()
+        ),
         _metric("node_cpu_seconds", 'mode="steal"', host.steal_s),
         _metric("node_cpu_seconds", 'mode="busy"', host.busy_s),
         _metric("node_procs_running", "", host.runnable),

@@ -16,6 +16,8 @@ SEND_DELAY_P99_MAX_S = 0.005
 LATENESS_MAX_S = 0.050
 STEAL_MAX = 0.02
 FOREIGN_MAX = 0.10
+COMPILING_MAX = 0.05
+COMPILERS = ("C1 Compiler", "C2 Compiler")  # threads of a JVM
 
 
 def judge(
@@ -48,6 +50,12 @@ def judge(
         reasons.append(
             f"other processes may take at most {FOREIGN_MAX:.0%} of the cores, got {foreign:.0%}; they took them from the pipeline"
         )
+    compiling = compiling_fraction(host, window_s)
+    if compiling > COMPILING_MAX:
+        reasons.append(
+            f"the brokers' compilers may take at most {COMPILING_MAX:.0%} of the cores, got {compiling:.0%}; "
+            "brokers must be warm: measure again, or raise --warmup"
+        )
     for hop, count in recording.negative_hops.items():
         reasons.append(
             f"hop {hop} must not lie before the hop that precedes it, got {count} that do; a clock or a log lies"
@@ -75,6 +83,14 @@ def foreign_fraction(host: HostUse, window_s: tuple[float, float]) -> float:
     cores = int(describe_machine()["cores"])
     own = float(host.cpu.seconds[:, start:end].sum())
     return max(0.0, float(host.busy_s[start:end].sum()) - own) / (cores * (end - start))
+
+
+def compiling_fraction(host: HostUse, window_s: tuple[float, float]) -> float:
+    """Returns the share of all cores' time in the window in which JVMs compiled their own code."""
+    start, end = int(window_s[0]), int(np.ceil(window_s[1]))
+    cores = int(describe_machine()["cores"])
+    used = (values[start:end].sum() for (_, group), values in host.threads.items() if group.startswith(COMPILERS))
+    return float(sum(used)) / (cores * (end - start))
 
 
 def _late(summary: LoadSummary) -> list[str]:

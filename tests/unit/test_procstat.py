@@ -12,7 +12,8 @@ import pytest
 
 from live_adapters import procstat
 from live_adapters.hostspeed import loop_seconds, relative_speed
-from live_adapters.procstat import CpuSampler, cpu_seconds, descendants, run_delay_seconds
+from live_adapters.procstat import CpuSampler, cpu_seconds, descendants
+from live_adapters.threadstat import ThreadAccount, ThreadUse, thread_uses
 from sentra_sim.units import NS_PER_S
 
 # Works 0.2 s of CPU in a child, says so, and stays until its input ends.
@@ -28,13 +29,28 @@ print('child ended', flush=True)
 input()
 """
 
+THREADS = """
+import os, threading
+from pathlib import Path
+from live_adapters.threadstat import thread_group
+def tell(name):
+    Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(name)
+    print(thread_group(os.getpid(), threading.get_native_id()), end="|")
+for name in ("data-plane-12", "single"):
+    thread = threading.Thread(target=tell, args=(name,))
+    thread.start()
+    thread.join()
+"""
+
 
 def test_the_kernels_account_agrees_with_the_process_clock() -> None:
     stop = time.process_time() + 0.2
     while time.process_time() < stop:
         pass
     assert cpu_seconds(os.getpid()) == pytest.approx(sum(os.times()[:4]), abs=0.03)
-    assert run_delay_seconds(os.getpid()) >= 0.0
+    uses = thread_uses(os.getpid()).values()
+    assert sum(use.cpu_s for use in uses) == pytest.approx(time.process_time(), abs=0.05)
+    assert all(use.run_delay_s >= 0.0 and use.turns > 0 for use in uses)
 
 
 def test_a_childs_work_counts_while_it_lives_and_after() -> None:
@@ -63,7 +79,7 @@ def test_a_process_started_again_goes_on_counting(monkeypatch: pytest.MonkeyPatc
     births = {10: "100", 11: "200"}
     monkeypatch.setattr(procstat, "descendants", lambda pid: [pid])
     monkeypatch.setattr(procstat, "cpu_seconds", used.__getitem__)
-    monkeypatch.setattr(procstat, "run_delay_seconds", lambda pid: 0.0)
+    monkeypatch.setattr(procstat, "thread_uses", lambda pid: {})
     monkeypatch.setattr(procstat, "_stat_fields", lambda pid: [""] * 19 + [births[pid]])
     ids: dict[str, Sequence[int]] = {"worker": [10]}
 
@@ -84,12 +100,33 @@ def test_samples_are_spread_over_whole_seconds_of_the_run(monkeypatch: pytest.Mo
     sampler._times_ns = [round(t * NS_PER_S) for t in (0.5, 1.5, 2.5, 3.5)]
     sampler._cpu = [[0.0], [0.2], [0.6], [0.6]]
     sampler._delay = [[0.0], [0.0], [0.0], [0.0]]
+    busy, idle = ("a", "C2 CompilerThre"), ("a", "rarely")
+    sampler._threads = [{idle: 0.0}, {busy: 0.1, idle: 0.001}, {busy: 0.4, idle: 0.002}, {busy: 0.4, idle: 0.002}]
     sampler._host = [(0.0, 0.0, 1), (0.0, 1.0, 2), (0.1, 2.0, 3), (0.1, 3.0, 4)]
     use = sampler.use(epoch_ns=NS_PER_S, seconds=2)
     np.testing.assert_allclose(use.cpu.seconds, [[0.3, 0.2]])
     np.testing.assert_allclose(use.busy_s, [1.0, 1.0])
     np.testing.assert_allclose(use.steal_s, [0.05, 0.05])
     assert use.seconds == 2
+    assert list(use.threads) == [busy]
+    np.testing.assert_allclose(use.threads[busy], [0.2, 0.15])
+
+
+def test_threads_of_a_pool_count_as_one_and_ended_ones_stay_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {1: "pool-1", 2: "pool-2", 3: "C2 CompilerThre"}
+    monkeypatch.setattr("live_adapters.threadstat.PROC", Path("/nonexistent"))
+    account = ThreadAccount()
+    monkeypatch.setattr(
+        "live_adapters.threadstat.thread_group", lambda pid, thread: names[thread].rstrip("0123456789").rstrip("-")
+    )
+    account.add(7, {thread: ThreadUse(1.0, 0.0, 1) for thread in names})
+    account.add(7, {1: ThreadUse(1.5, 0.0, 2), 3: ThreadUse(0.25, 0.0, 1)})  # 2 has ended, 3's id is another thread's
+    assert account.total() == {"pool": 2.5, "C2 CompilerThre": 1.25}
+
+
+def test_a_groups_name_is_the_threads_without_its_number() -> None:
+    told = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True).stdout
+    assert told.split("|")[:2] == ["data-plane", "single"]
 
 
 def test_host_speed_is_relative_to_the_first_loop_recorded(tmp_path: Path) -> None:

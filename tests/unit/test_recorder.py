@@ -1,5 +1,6 @@
 """From hop logs to tables: split frames, repeated deliveries, restarts and losses come out as what they were."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -196,12 +197,14 @@ COUNTERS = {"sent": 5, "refused": 0, "acked": 5, "delivered": 5, "lost": 0, "dup
         ({"counters": {"duplicates": 1}}, "duplicates must be 0, got 1"),
         ({"counters": {"unread": 1}}, "unread must be 0, got 1"),
         ({"steal_s": 5.0}, "CPU steal must be at most 2%"),
+        ({"compiling_s": 5.0}, "the brokers' compilers may take at most 5% of the cores"),
         ({"foreign_s": 2.0}, "other processes may take at most 10% of the cores, got"),
     ],
 )
 def test_the_verdict_names_the_broken_rule(tmp_path: Path, changes: dict[str, Any], reason: str) -> None:
     write_two_frames(tmp_path)
-    host = host_use()
+    compiling = {("kafka-1", "C2 CompilerThre"): np.array([0.0, changes.get("compiling_s", 0.0)])}
+    host = replace(host_use(), threads=compiling)
     host.steal_s[1] = changes.get("steal_s", 0.0)
     host.busy_s[:] = host.cpu.seconds.sum(axis=0) + changes.get("foreign_s", 0.0)
     verdict = judge(
