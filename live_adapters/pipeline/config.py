@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from live_adapters.stack import Endpoints
 
 CONFIG_FILE = "config.json"
+STABLE_ALONE = {"stable": 1.0}
 RELEASES = Path(__file__).parents[2] / "data" / "releases"
 
 
@@ -46,7 +47,7 @@ class RunConfig:
     scratch: Path
     host: str = "127.0.0.1"
     subscribers: int = 4
-    release_weights: Mapping[str, float] = field(default_factory=lambda: {"stable": 1.0})
+    release_weights: Mapping[str, float] = field(default_factory=lambda: dict(STABLE_ALONE))
     releases: Path = RELEASES
 
     @property
@@ -75,6 +76,7 @@ def configure(
     seed: int = 1,
     warmup_s: float = 0.0,
     load_s: float = 1.0,
+    release_weights: Mapping[str, float] = STABLE_ALONE,
 ) -> RunConfig:
     """Returns the configuration of a run on a stack, and writes it into the run's scratch folder.
 
@@ -87,6 +89,7 @@ def configure(
         seed: Of arrivals and keys.
         warmup_s: Load before the window, s.
         load_s: Warm-up plus window, s.
+        release_weights: Shares of the keys by release that pricing starts with; they can be changed while it runs.
     """
     config = RunConfig(
         scenario=scenario,
@@ -105,6 +108,7 @@ def configure(
         fanout_port=ports["fanout"],
         fanout_ingest_port=ports["fanout_ingest"],
         scratch=scratch,
+        release_weights=release_weights,
     )
     write_config(config)
     return config

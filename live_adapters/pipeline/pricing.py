@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
 from live_adapters.pipeline.candidate import Order
@@ -93,10 +94,15 @@ def control(pool: PricingPool, body: bytes) -> dict[str, Any]:
                 raise InputError(f"weights: must map releases to shares, got {asked['weights']!r}; mend it")
             pool.set_weights(asked["weights"])
             log.info("weights: %s", pool.weights)
-    except (InputError, ValueError) as error:
+    except (InputError, ValueError, RecursionError) as error:
         return {"error": str(error)}
     releases = {name: tally.counters() for name, tally in pool.tallies.items()}
-    return {"weights": pool.weights, "releases": releases}
+    return {"weights": pool.weights, "releases": releases, "memory_bytes": memory_bytes()}
+
+
+def memory_bytes() -> int:
+    """Returns the process' resident memory: the releases share it, but only a leak makes it grow with the requests."""
+    return int(psutil.Process().memory_info().rss)
 
 
 class PricingClient(asyncio.Protocol):
@@ -153,7 +159,7 @@ class PricingClient(asyncio.Protocol):
         await self._control({"weights": dict(weights)})
 
     async def status(self) -> dict[str, Any]:
-        """Returns `weights` by release and, in `releases`, the counters of each (see `Tally.counters`).
+        """Returns `weights` by release, in `releases` the counters of each (see `Tally.counters`), and `memory_bytes`.
 
         Raises:
             PlantError: the service went away or does not answer.
@@ -241,7 +247,7 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
     await life.stopped()
     server.close()
     log.info("priced %d events", pool.events)
-    life.report({"events": pool.events} | _by_release(pool))
+    life.report({"events": pool.events, "memory_bytes": memory_bytes()} | _by_release(pool))
 
 
 def _by_release(pool: PricingPool) -> dict[str, int]:

@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +37,7 @@ class Route:
     weight: float
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(NamedTuple):
     """A request worked on: its answer, the jobs it consisted of, and how long the answer waits."""
 
     priced: Priced
@@ -122,7 +122,7 @@ class PricingPool:
         if prices is None:
             return None, job
         checked, wrong = self._check(order, prices)  # after the clock was read: its CPU is not the release's
-        return prices, replace(job, checked=checked, wrong=wrong)
+        return prices, job._replace(checked=checked, wrong=wrong)
 
     def _check(self, order: Order, prices: Floats) -> tuple[int, int]:
         """Prices a share of the events as stable does; returns how many, and how many of them differ."""

@@ -7,13 +7,14 @@ Where a canary had a part in it, the answer is ANSWER (minus the number, bytes o
 prices (f8), who priced each (u1: BY_STABLE, BY_CANARY, FAILED), and why the canary failed, as UTF-8; a failed event has no price.
 
 A control request is REQUEST (its number, CONTROL, bytes) and a JSON object; with `weights` it sets them, all at once or, on an
-error, not at all. The answer is ANSWER (minus the number, bytes) and a JSON object: `error`, or `weights` and `releases`.
+error, not at all. The answer is ANSWER (minus the number, bytes) and a JSON object: `error`, or what is in force and was counted:
+`weights`, `releases`, `memory_bytes`.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,7 @@ RETRY, CONTROL = -1, -2
 BY_STABLE, BY_CANARY, FAILED = 0, 1, 2
 
 
-@dataclass(frozen=True)
-class Priced:
+class Priced(NamedTuple):
     """Prices, shape (events,); `origin` says who priced each (u1), None where stable priced all; `reason` of what failed."""
 
     prices: Floats

@@ -22,7 +22,7 @@ def goes_to_canary(keys: NDArray[np.uint32], weight: float) -> NDArray[np.bool_]
     """Tells for each key whether the canary prices it, shape of `keys`.
 
     >>> goes_to_canary(np.arange(6, dtype=np.uint32), 0.5).tolist()
-    [True, False, False, False, True, False]
+    [True, False, True, False, False, False]
     """
     return np.asarray(places_of(keys) < np.uint64(round(weight * PLACES)))
 

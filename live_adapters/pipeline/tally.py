@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
-
-from sentra_sim.units import NS_PER_S
+from numpy.typing import NDArray
 
 LAST_JOBS = 16_384  # of which the quantiles are exact
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """A release's share of one request. `error` is empty when it priced its events; `duration_ns` includes waits."""
 
     release: str
@@ -32,11 +30,13 @@ class Tally:
 
     def __init__(self) -> None:
         self.jobs = self.events = self.errors = self.failed_events = self.checked = self.wrong = self.cpu_ns = 0
-        self._durations_ns = np.zeros(LAST_JOBS, dtype=np.int64)  # a ring: memory does not grow with the run
+        # Rings: memory does not grow with the run.
+        self._durations_ns, self._cpus_ns = np.zeros(LAST_JOBS, dtype=np.int64), np.zeros(LAST_JOBS, dtype=np.int64)
 
     def add(self, job: Job) -> None:
         """Counts one job."""
-        self._durations_ns[self.jobs % LAST_JOBS] = job.duration_ns
+        place = self.jobs % LAST_JOBS
+        self._durations_ns[place], self._cpus_ns[place] = job.duration_ns, job.cpu_ns
         self.jobs += 1
         self.cpu_ns += job.cpu_ns
         if job.error:
@@ -47,14 +47,11 @@ class Tally:
         self.checked += job.checked
         self.wrong += job.wrong
 
-    def job_s(self, probability: float) -> float | None:
-        """Returns a quantile of the duration of the last LAST_JOBS jobs, seconds; None without any."""
-        if self.jobs == 0:
-            return None
-        return float(np.quantile(self._durations_ns[: min(self.jobs, LAST_JOBS)], probability)) / NS_PER_S
-
     def counters(self) -> dict[str, int]:
-        """Returns what was counted; times in whole microseconds, quantiles only where there are jobs."""
+        """Returns what was counted; times in whole microseconds, quantiles (of the last LAST_JOBS jobs) only where there are jobs.
+
+        `job_..._us` includes waits, for a core too; `job_cpu_..._us` tells a slow job from a busy machine.
+        """
         counted = {
             "jobs": self.jobs,
             "events": self.events,
@@ -64,5 +61,10 @@ class Tally:
             "shadow_wrong": self.wrong,
             "cpu_us": self.cpu_ns // 1000,
         }
-        quantiles = {"job_p50_us": self.job_s(0.50), "job_p99_us": self.job_s(0.99)}
-        return counted | {name: round(value * 1e6) for name, value in quantiles.items() if value is not None}
+        if self.jobs:
+            counted |= self._quantiles_us("job", self._durations_ns) | self._quantiles_us("job_cpu", self._cpus_ns)
+        return counted
+
+    def _quantiles_us(self, name: str, ring_ns: NDArray[np.int64]) -> dict[str, int]:
+        p50_ns, p99_ns = np.quantile(ring_ns[: min(self.jobs, LAST_JOBS)], [0.50, 0.99])
+        return {f"{name}_p50_us": round(p50_ns / 1000), f"{name}_p99_us": round(p99_ns / 1000)}

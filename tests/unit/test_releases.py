@@ -1,17 +1,20 @@
 """Releases: manifests that say what they mean, keys that stay with their release, defects that show, a service that survives them."""
 
 import asyncio
+import doctest
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from live_adapters.pipeline import candidate as candidate_module
+from live_adapters.pipeline import routing
 from live_adapters.pipeline.candidate import Candidate, Order
-from live_adapters.pipeline.config import RELEASES
+from live_adapters.pipeline.config import RELEASES, configure, read_config
 from live_adapters.pipeline.hoplog import JOBS, PRICING_RELEASES, HopLog, read_log
 from live_adapters.pipeline.poll import PIECE, Poll, released
 from live_adapters.pipeline.pricing import PricingClient, PricingProtocol
@@ -22,6 +25,7 @@ from live_adapters.pipeline.routing import canary_of, goes_to_canary
 from live_adapters.pipeline.tally import LAST_JOBS, Job, Tally
 from live_adapters.pipeline.valuation import price_events
 from sentra_sim.errors import InputError, PlantError
+from sentra_sim.scenario import load_scenario
 from sentra_sim.scenario.keys import partition_of
 
 KEYS = np.arange(20_000, dtype=np.uint32)
@@ -78,7 +82,7 @@ def test_a_release_that_is_not_there_or_bears_another_name_is_refused(tmp_path: 
     with pytest.raises(InputError, match="name: must be the folder's, got 'slower'; write 'fast'"):
         load_release(tmp_path, "fast")
     manifest.write_text("a: [", encoding="utf-8")
-    with pytest.raises(InputError, match="must be a YAML file, got .*; mend it"):
+    with pytest.raises(InputError, match=r"must be a YAML file, got .*; mend it"):
         load_release(tmp_path, "fast")
 
 
@@ -114,6 +118,21 @@ def test_every_partition_sends_its_share_to_the_canary() -> None:
 def test_weights_that_make_no_sense_are_refused(weights: dict[str, float], message: str) -> None:
     with pytest.raises(InputError, match=message):
         canary_of(weights)
+
+
+def test_a_run_starts_with_the_weights_that_it_was_configured_with(tmp_path: Path) -> None:
+    ports = SimpleNamespace(port=1, host="127.0.0.1")
+    stack: Any = SimpleNamespace(kafka="", postgres_socket_dsn="", redis_socket="", redis=ports, clickhouse=ports)
+    scenario = load_scenario(RELEASES.parent / "scenarios" / "sentra.yaml")
+    numbers = {"gateway": 1, "pricing": 2, "fanout": 3, "fanout_ingest": 4}
+    weights = {"stable": 0.9, "good": 0.1}
+    config = configure(scenario, stack, numbers, tmp_path, topic="t", release_weights=weights)
+    assert read_config(config.file) == config
+    assert configure(scenario, stack, numbers, tmp_path, topic="t").release_weights == {"stable": 1.0}
+
+
+def test_the_example_of_the_routing_is_true() -> None:
+    assert doctest.testmod(routing).failed == 0
 
 
 # Defects, without the service
@@ -167,9 +186,9 @@ def test_a_cold_cache_warms_with_the_events_and_is_cold_again_after_a_start(monk
         release, works = shipped("cold-cache"), []
         for _ in range(4):
             counted.clear()
-            release.price(make_order(250))
+            release.price(make_order(400))
             works.append(counted["events"])
-        assert works == [2500, 2500, 1150, 250]  # 600 events at ten times the work, then none
+        assert works == [4000, 4000, 2200, 400]  # 1,000 events at ten times the work, then none
 
 
 def test_a_leak_keeps_memory_with_every_request_until_its_bound() -> None:
@@ -267,7 +286,7 @@ def test_a_wrong_price_is_caught_in_the_shadow(tmp_path: Path) -> None:
         for seed in range(10):
             await ask(client, make_order(seed=seed))
         counted = (await client.status())["releases"]["wrong-price"]
-        assert 0.02 < counted["shadow_wrong"] / counted["shadow_checked"] < 0.25
+        assert 0.1 < counted["shadow_wrong"] / counted["shadow_checked"] < 0.3
         assert counted["errors"] == 0
 
     serve(tmp_path, use)
@@ -388,3 +407,4 @@ def test_a_tally_counts_failures_apart_and_keeps_no_more_than_the_last_jobs() ->
     assert (counted["errors"], counted["failed_events"]) == (1, 7)
     assert (counted["shadow_checked"], counted["shadow_wrong"]) == (LAST_JOBS, LAST_JOBS)
     assert (counted["job_p50_us"], counted["job_p99_us"]) == (2000, 2000)
+    assert (counted["job_cpu_p50_us"], counted["job_cpu_p99_us"]) == (1, 1)
