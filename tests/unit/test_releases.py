@@ -2,6 +2,7 @@
 
 import asyncio
 import doctest
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from live_adapters.pipeline import candidate as candidate_module
 from live_adapters.pipeline import routing
@@ -53,6 +55,18 @@ def test_every_kind_of_change_is_shipped_as_a_release_that_can_be_read() -> None
     releases = [load_release(RELEASES, name) for name in list_releases(RELEASES)]
     assert {release.change.kind for release in releases} == set(CHANGES)
     assert load_release(RELEASES, "stable") == STABLE
+
+
+def test_the_page_on_releases_says_what_is_shipped() -> None:
+    page = (RELEASES.parents[1] / "docs" / "releases.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    assert parse_release(yaml.safe_load(example)) == load_release(RELEASES, "slower")
+    rows = re.findall(r"^\| (`.*`) \|(.*)\|$", page, flags=re.MULTILINE)
+    named = {name for cell, _ in rows for name in re.findall(r"`([a-z-]+)`", cell)}
+    assert named == {*list_releases(RELEASES), *CHANGES} - {"stable"}
+    told = {cell: set(re.findall(r"`(\w+)`", keys)) for cell, keys in rows if keys.count("|") == 0}
+    for kind in CHANGES.keys() - {"none", "rewrite"}:
+        assert told[f"`{kind}`"] == CHANGES[kind].model_fields.keys() - {"kind", "chunk_events"}
 
 
 @pytest.mark.parametrize(
