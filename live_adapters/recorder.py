@@ -88,6 +88,9 @@ def record(scratch: Path, scenario: Scenario, epoch_ns: int, host: HostUse) -> R
     that had an effect count: what a worker refused as a duplicate tells nothing of when the frame was done. Who holds a frame
     proves that it was acknowledged (`started`) or sent (`delivered`), so a sender's later note of it is set back to then.
 
+    Releases are chosen by key, so a frame may be priced by both. It counts as the canary's when that priced more than half of its
+    events; how the events themselves were split, the `sentra_release_...` metrics tell.
+
     Args:
         scratch: Folder of the hop logs.
         scenario: Names hops and processes.
@@ -103,6 +106,7 @@ def record(scratch: Path, scenario: Scenario, epoch_ns: int, host: HostUse) -> R
     metrics = [
         metrics_table(frames, scenario, host.cpu),
         _lateness(scratch, epoch_ns, host.seconds),
+        *release_metrics(scratch, epoch_ns, host.seconds),
         *_host_metrics(host),
         _idle(host),
     ]
@@ -168,6 +172,7 @@ def _frame_columns(scratch: Path, gateway: NDArray[np.void], names: HopNames) ->
         counts[hop] = at.total(rows["events"])
     complete = counts[names.delivered] >= gateway["events"]
     columns["lost"] = ~complete
+    columns["canary"] = _mostly_canary(scratch, gateway)
     columns[names.delivered] = np.where(complete, columns[names.delivered], _NEVER)
     counters = {
         "acked": int(gateway["events"].sum()),
@@ -177,6 +182,12 @@ def _frame_columns(scratch: Path, gateway: NDArray[np.void], names: HopNames) ->
         "frames": len(frame),
     }
     return columns, counters
+
+
+def _mostly_canary(scratch: Path, gateway: NDArray[np.void]) -> NDArray[np.bool_]:
+    rows = hoplog.read_log(scratch, *hoplog.WORKER_RELEASES)
+    canary_events = _Rows(gateway["frame"], rows["frame"]).total(rows["canary"])
+    return np.asarray(2 * canary_events > gateway["events"])
 
 
 class _Rows:
@@ -209,7 +220,7 @@ def _frames_table(columns: Columns, scenario: Scenario, epoch_ns: int) -> pl.Dat
         "frame": pl.Series(columns["frame"]),
         "partition": pl.Series(columns["partition"]),
         "tenant": pl.Series([None] * count, dtype=pl.Int32),
-        "release": pl.Series(["stable"] * count, dtype=pl.String),
+        "release": pl.Series(np.where(columns["canary"], "canary", "stable").tolist(), dtype=pl.String),
         "events": pl.Series(columns["events"]),
         "outcome": pl.Series(np.where(columns["lost"], "lost", "ok").tolist(), dtype=pl.String),
         "attempts": pl.Series(np.ones(count, dtype=np.int16)),
@@ -242,6 +253,36 @@ def _lateness(scratch: Path, epoch_ns: int, horizon: int) -> pl.DataFrame:
     worst = np.zeros(horizon)
     np.maximum.at(worst, second[second < horizon], late_s[second < horizon])
     return _metric("sentra_generator_lateness_seconds", 'quantile="1"', worst)
+
+
+def release_metrics(scratch: Path, epoch_ns: int, horizon: int) -> list[pl.DataFrame]:
+    """Returns what each release did in each second, of the requests that a canary had a part in; nothing without any.
+
+    `sentra_release_job_seconds` is the longest job of the second, absent where there was none; the others are sums.
+    """
+    rows = hoplog.read_log(scratch, *hoplog.PRICING_RELEASES)
+    second = (rows["at"] - epoch_ns) // NS_PER_S
+    rows, second = rows[(second >= 0) & (second < horizon)], second[(second >= 0) & (second < horizon)]
+    tables = []
+    for release in ("stable", "canary") if len(rows) else ():
+        own = rows["canary"] == (release == "canary")
+        mine, at, labels = rows[own], second[own], f'release="{release}"'
+        sums = {
+            "events": np.where(mine["failed"], 0, mine["events"]),
+            "errors": mine["failed"],
+            "shadow_checked": mine["checked"],
+            "shadow_wrong": mine["wrong"],
+            "cpu_seconds": mine["cpu_ns"] / NS_PER_S,
+        }
+        for name, values in sums.items():
+            total = np.zeros(horizon)
+            np.add.at(total, at, values)
+            tables.append(_metric(f"sentra_release_{name}", labels, total))
+        longest = np.full(horizon, -np.inf)
+        np.maximum.at(longest, at, mine["duration_ns"] / NS_PER_S)
+        slowest = _metric("sentra_release_job_seconds", f'{labels},quantile="1"', longest)
+        tables.append(slowest.filter(pl.col("value").is_finite()))
+    return tables
 
 
 def _idle(host: HostUse) -> pl.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from live_adapters.stack import Endpoints
 
 CONFIG_FILE = "config.json"
+STABLE_ALONE = {"stable": 1.0}
+RELEASES = Path(__file__).parents[2] / "data" / "releases"
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class RunConfig:
 
     `load_s` is warm-up plus window, seconds. Servers listen on `host`: `fanout_port` serves WebSocket subscribers,
     `fanout_ingest_port` the worker. The subscriber process opens `subscribers` connections, which share the tenants.
+    Pricing starts with `release_weights`, the releases' shares of the keys; other releases lie in the folder `releases`.
     """
 
     scenario: Scenario
@@ -44,6 +47,8 @@ class RunConfig:
     scratch: Path
     host: str = "127.0.0.1"
     subscribers: int = 4
+    release_weights: Mapping[str, float] = field(default_factory=lambda: dict(STABLE_ALONE))
+    releases: Path = RELEASES
 
     @property
     def file(self) -> Path:
@@ -71,6 +76,7 @@ def configure(
     seed: int = 1,
     warmup_s: float = 0.0,
     load_s: float = 1.0,
+    release_weights: Mapping[str, float] = STABLE_ALONE,
 ) -> RunConfig:
     """Returns the configuration of a run on a stack, and writes it into the run's scratch folder.
 
@@ -83,6 +89,7 @@ def configure(
         seed: Of arrivals and keys.
         warmup_s: Load before the window, s.
         load_s: Warm-up plus window, s.
+        release_weights: Shares of the keys by release that pricing starts with; they can be changed while it runs.
     """
     config = RunConfig(
         scenario=scenario,
@@ -101,6 +108,7 @@ def configure(
         fanout_port=ports["fanout"],
         fanout_ingest_port=ports["fanout_ingest"],
         scratch=scratch,
+        release_weights=release_weights,
     )
     write_config(config)
     return config
@@ -109,7 +117,11 @@ def configure(
 def write_config(config: RunConfig) -> Path:
     """Writes the configuration into the run's scratch folder and returns the file."""
     data = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    data |= {"scenario": scenario_data(config.scenario), "scratch": str(config.scratch)}
+    data |= {
+        "scenario": scenario_data(config.scenario),
+        "scratch": str(config.scratch),
+        "releases": str(config.releases),
+    }
     config.file.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     return config.file
 
@@ -126,7 +138,8 @@ def read_config(file: str | Path) -> RunConfig:
     except (OSError, ValueError) as error:
         raise InputError(f"{file}: must be a run's configuration, got {error}; name one from write_config") from None
     try:
-        data |= {"scenario": parse_scenario(data["scenario"], place=str(file)), "scratch": Path(data["scratch"])}
+        data |= {"scenario": parse_scenario(data["scenario"], place=str(file))}
+        data |= {name: Path(data[name]) for name in ("scratch", "releases")}
         return RunConfig(**data)
     except (KeyError, TypeError) as error:
         raise InputError(f"{file}: must hold every setting of RunConfig, got {error}; start the run again") from None

@@ -35,6 +35,21 @@ WORKER = np.dtype(
         ("redis", "<i8"),
     ]
 )
+# One row per piece that a canary had a part in: how many events took effect, how many of them the canary priced.
+RELEASED = np.dtype([("frame", "<i8"), ("events", "<i4"), ("canary", "<i4")])
+# One row per release and request, of requests that a canary had a part in; `failed` counts requests, 0 or 1.
+RELEASE_JOBS = np.dtype(
+    [
+        ("at", "<i8"),
+        ("canary", "?"),
+        ("events", "<i4"),
+        ("failed", "?"),
+        ("checked", "<i4"),
+        ("wrong", "<i4"),
+        ("cpu_ns", "<i8"),
+        ("duration_ns", "<i8"),
+    ]
+)
 # One row per unit of work of a process: who can tell demand a + b*n from it.
 JOBS = np.dtype([("start", "<i8"), ("end", "<i8"), ("cpu_ns", "<i8"), ("frames", "<i4"), ("events", "<i4")])
 # One row per frame and process that makes it visible; a frame may come in several rows, their `events` add up.
@@ -46,6 +61,8 @@ GATEWAY_FRAMES = ("gateway", "frames", GATEWAY)
 GATEWAY_INTENDED = ("gateway", "intended", INTENDED)
 GENERATOR_MESSAGES = ("generator", "messages", MESSAGES)
 WORKER_FRAMES = ("worker", "frames", WORKER)
+WORKER_RELEASES = ("worker", "releases", RELEASED)
+PRICING_RELEASES = ("pricing", "releases", RELEASE_JOBS)
 CLICKHOUSE_VISIBLE = ("clickhouse", "visible", VISIBLE)
 FANOUT_SENT = ("fanout", "sent", VISIBLE)
 SUBSCRIBER_DELIVERED = ("subscriber", "delivered", VISIBLE)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_adapters.pipeline.codec import EventArray, decode_events
+from live_adapters.pipeline.hoplog import RELEASED
 
 # An event as a worker needs it, after decoding.
 EVENT = np.dtype(
@@ -134,6 +135,16 @@ def assemble(batches: Sequence[Batch], known: Mapping[int, Standing]) -> Poll:
     ordered = sorted(batches, key=lambda batch: batch.partition)  # stable: a partition's batches stay in order
     taken, letters = _decode_all(ordered)
     return _cut({batch.partition: batch.next_offset for batch in ordered}, taken, letters, known)
+
+
+def released(poll: Poll, canary: NDArray[np.bool_]) -> NDArray[np.void]:
+    """Returns what a canary had a part in, shape (pieces,) of hoplog.RELEASED; `canary` tells it of each of the poll's events."""
+    before = np.concatenate([[0], np.cumsum(canary)])
+    ends = np.cumsum(poll.pieces["rows"])
+    rows = np.empty(len(poll.pieces), dtype=RELEASED)
+    rows["frame"], rows["events"] = poll.pieces["frame"], poll.pieces["rows"]
+    rows["canary"] = before[ends] - before[ends - poll.pieces["rows"]]
+    return rows[rows["canary"] > 0]
 
 
 def sum_effects(poll: Poll, prices: NDArray[np.float64]) -> Effects:

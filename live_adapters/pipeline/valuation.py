@@ -21,15 +21,19 @@ VOLATILITY_SHOCKS = np.tile([-0.04, -0.01, 0.04, 0.08], 6)[:, None]  # a volatil
 Floats = NDArray[np.float64]
 
 
-def price_events(keys: NDArray[np.uint32], quantities: Floats, limit_prices: Floats) -> Floats:
+def price_events(
+    keys: NDArray[np.uint32], quantities: Floats, limit_prices: Floats, chunk_events: int = CHUNK_EVENTS
+) -> Floats:
     """Returns the risk-adjusted price per event, shape (events,); the same inputs give the same bits.
+
+    `chunk_events` are priced at a time: it changes the cost, and the prices by rounding at most.
 
     >>> price_events(np.array([1], np.uint32), np.array([1.0]), np.array([100.0])).round(6).tolist()
     [8.63714]
     """
     prices = np.empty(len(keys))
-    for start in range(0, len(keys), CHUNK_EVENTS):
-        part = slice(start, start + CHUNK_EVENTS)
+    for start in range(0, len(keys), chunk_events):
+        part = slice(start, start + chunk_events)
         prices[part] = _price(keys[part], quantities[part], limit_prices[part])
     return prices
 

@@ -9,11 +9,11 @@ import time
 import numpy as np
 
 from live_adapters.pipeline.config import RunConfig
-from live_adapters.pipeline.hoplog import JOBS, WORKER, WORKER_FRAMES, HopLog
+from live_adapters.pipeline.hoplog import JOBS, WORKER, WORKER_FRAMES, WORKER_RELEASES, HopLog
 from live_adapters.pipeline.hotstate import HotState
 from live_adapters.pipeline.ledger import Ledger, OutboxTable, connect, open_ledger
 from live_adapters.pipeline.outbox import Downstream, cancel, encode_frames
-from live_adapters.pipeline.poll import Batch, Poll, assemble, sum_effects
+from live_adapters.pipeline.poll import Batch, Poll, assemble, released, sum_effects
 from live_adapters.pipeline.pricing import PricingClient
 from live_adapters.pipeline.process import Lifecycle, run_process
 from live_adapters.pipeline.source import Source
@@ -38,6 +38,7 @@ class Worker:
         self._working = asyncio.Lock()  # a rebalance waits for the poll at work
         self._frames = HopLog(config.scratch, *WORKER_FRAMES)
         self._jobs = HopLog(config.scratch, "worker", "jobs", JOBS)
+        self._releases = HopLog(config.scratch, *WORKER_RELEASES)
         self.counters = {"polls": 0, "events": 0, "duplicates": 0, "dead": 0, "trimmed": 0}
 
     async def run(self, life: Lifecycle) -> None:
@@ -66,9 +67,9 @@ class Worker:
         started, cpu = time.monotonic_ns(), time.thread_time_ns()
         poll = assemble(batches, self._ledger.owned)
         events = poll.events
-        prices = await self._pricing.price(len(poll.pieces), events["key"], events["quantity"], events["limit_price"])
+        by = await self._pricing.price(len(poll.pieces), events["key"], events["quantity"], events["limit_price"])
         priced = time.monotonic_ns()
-        effects = sum_effects(poll, prices)
+        effects = sum_effects(poll, by.prices)
         written = await self._ledger.commit(poll, effects)
         committed = time.monotonic_ns()
         frames = encode_frames(poll.pieces, effects.rows.tobytes())
@@ -76,6 +77,8 @@ class Worker:
             server.publish(poll, effects, frames)
         visible = await self._hot.write(poll, effects, written)
         redis = time.monotonic_ns() if visible else 0
+        if by.canary is not None:
+            self._releases.append(released(poll, by.canary))
         self._tell(poll, (started, priced, committed, redis), cpu)
 
     def _tell(self, poll: Poll, times: tuple[int, int, int, int], cpu: int) -> None:

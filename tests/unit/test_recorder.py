@@ -80,6 +80,42 @@ def test_events_carry_their_intended_time_relative_to_the_frames_first_hop(tmp_p
     assert events["intended_offset_ns"].to_list() == [-0.5 * MS, 2 * MS, 8 * MS, -0.5 * MS, 2 * MS]
 
 
+def test_a_frame_is_of_the_release_that_priced_most_of_its_events(tmp_path: Path) -> None:
+    write_two_frames(tmp_path)
+    write(tmp_path, hoplog.WORKER_RELEASES, [(1, 3, 1), (2, 1, 1), (2, 1, 1)])
+    frames = recorded(tmp_path).tables.frames.sort("frame")
+    assert frames["release"].to_list() == ["stable", "canary"]
+    (tmp_path / "worker.releases.bin").unlink()
+    write(tmp_path, hoplog.WORKER_RELEASES, [(1, 3, 2), (2, 1, 1)])
+    frames = recorded(tmp_path).tables.frames.sort("frame")
+    assert frames["release"].to_list() == ["canary", "stable"]  # half of two events is not most of them
+
+
+def test_what_each_release_did_is_told_by_the_second_and_nothing_is_told_without_a_canary(tmp_path: Path) -> None:
+    write_two_frames(tmp_path)
+    name = pl.col("name")
+    assert recorded(tmp_path).tables.metrics.filter(name.str.starts_with("sentra_release")).is_empty()
+    jobs = [
+        (at(10), False, 80, False, 0, 0, 2 * MS, 3 * MS),
+        (at(10), True, 20, False, 5, 1, MS, 2 * MS),
+        (at(20), True, 10, True, 0, 0, MS, 7 * MS),
+        (at(1500), False, 40, False, 0, 0, MS, MS),
+        (at(5000), False, 40, False, 0, 0, MS, MS),  # after the horizon
+    ]
+    write(tmp_path, hoplog.PRICING_RELEASES, jobs)
+    told = recorded(tmp_path).tables.metrics.filter(name.str.starts_with("sentra_release"))
+    values = {
+        (row["name"].removeprefix("sentra_release_"), row["labels"].split('"')[1], row["time_s"]): row["value"]
+        for row in told.iter_rows(named=True)
+    }
+    assert (values["events", "stable", 1.0], values["events", "stable", 2.0]) == (80, 40)
+    assert (values["events", "canary", 1.0], values["errors", "canary", 1.0]) == (20, 1)
+    assert (values["shadow_checked", "canary", 1.0], values["shadow_wrong", "canary", 1.0]) == (5, 1)
+    assert values["cpu_seconds", "canary", 1.0] == pytest.approx(0.002)
+    assert values["job_seconds", "canary", 1.0] == pytest.approx(0.007)
+    assert ("job_seconds", "canary", 2.0) not in values
+
+
 def test_the_receiver_proves_when_the_sender_was_done(tmp_path: Path) -> None:
     write_two_frames(tmp_path)
     recording = recorded(tmp_path)
