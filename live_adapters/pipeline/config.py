@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from live_adapters.pipeline.tokens import new_secret
 from sentra_sim.errors import InputError
 from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only, parse_scenario, scenario_data
 
@@ -22,8 +23,9 @@ CONFIG_FILE = "config.json"
 class RunConfig:
     """A live run: its load, the stack's addresses, the free loopback ports of its servers, its scratch folder.
 
-    `load_s` is warm-up plus window, seconds. Servers listen on `host`: `fanout_port` serves WebSocket subscribers,
+    `load_s` is warm-up plus window, seconds. Servers listen on `host`: `fanout_port` serves subscribers,
     `fanout_ingest_port` the worker. The subscriber process opens `subscribers` connections, which share the tenants.
+    `edge_secret` signs the tokens with which tenants are read; it is the run's own.
     """
 
     scenario: Scenario
@@ -44,6 +46,7 @@ class RunConfig:
     scratch: Path
     host: str = "127.0.0.1"
     subscribers: int = 4
+    edge_secret: str = field(default_factory=new_secret, repr=False)
 
     @property
     def file(self) -> Path:
@@ -107,9 +110,11 @@ def configure(
 
 
 def write_config(config: RunConfig) -> Path:
-    """Writes the configuration into the run's scratch folder and returns the file."""
+    """Writes the configuration into the run's scratch folder, for its owner alone to read, and returns the file."""
     data = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     data |= {"scenario": scenario_data(config.scenario), "scratch": str(config.scratch)}
+    config.file.touch(mode=0o600)
+    config.file.chmod(0o600)  # one that was there before keeps the mode it had
     config.file.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     return config.file
 
