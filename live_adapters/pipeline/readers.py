@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 
 from live_adapters.pipeline import eventstream, websocket
 from live_adapters.pipeline.position import everyone, within_poll
@@ -19,7 +18,7 @@ LINGER_S = 2.0  # that a connection has to take what is in its buffer when the e
 class Bulletin:
     """What one poll says: by tenant a WebSocket frame, and the edge's offsets before and after it."""
 
-    def __init__(self, frames: Mapping[int, bytes], before: str, after: str) -> None:
+    def __init__(self, frames: dict[int, bytes], before: str, after: str) -> None:
         self.frames, self.before, self.after = frames, before, after
         self._events: dict[int, bytes] = {}
 

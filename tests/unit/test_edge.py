@@ -172,6 +172,7 @@ class Sender:
         rows["tenant"] = self.rng.integers(0, TENANTS, len(rows))
         frames = encode_tenants(pieces, rows)
         self.replay.add(frames, offsets_text(self.offsets), now_ns)
+        self.replay.trim(now_ns)
         owner = np.repeat(np.arange(count), pieces["rows"])
         for tenant in sorted(frames):
             mine = sorted(set(owner[rows["tenant"] == tenant].tolist()))
