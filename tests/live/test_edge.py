@@ -94,8 +94,7 @@ def test_every_subscriber_sees_each_outbox_id_once_whatever_breaks(config: RunCo
                 feeder.poll()
                 if number == 100:
                     processes.kill("fanout")
-                    starting = asyncio.to_thread(processes.start, "fanout")
-                    restarted = asyncio.create_task(starting)
+                    restarted = asyncio.create_task(asyncio.to_thread(processes.start, "fanout"))
                 await asyncio.sleep(0.001)
             await restarted
             for number in range(100):
