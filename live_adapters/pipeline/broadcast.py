@@ -7,15 +7,16 @@ before. (tenant, partition, next_offset) names a piece for good: a subscriber th
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
 from live_adapters.pipeline.poll import ROW
+from live_adapters.pipeline.websocket import binary_frame
 
 HEAD = struct.Struct("<II")
 SHARE = np.dtype([("frame", "<i8"), ("next_offset", "<i8"), ("partition", "<i4"), ("rows", "<i4")])  # of one tenant
-_BINARY_FINAL = 0x82  # RFC 6455, section 5.2
 
 
 def encode_tenants(pieces: NDArray[np.void], rows: NDArray[np.void]) -> dict[int, bytes]:
@@ -40,7 +41,7 @@ def encode_tenants(pieces: NDArray[np.void], rows: NDArray[np.void]) -> dict[int
     for number, first, last in zip(owner[firsts].tolist(), firsts.tolist(), lasts.tolist(), strict=True):
         share = heads[first * SHARE.itemsize : last * SHARE.itemsize]
         message = (HEAD.pack(number, last - first), share, body[row_bounds[first] : row_bounds[last]])
-        messages[number] = websocket_frame(b"".join(message))
+        messages[number] = binary_frame(b"".join(message))
     return messages
 
 
@@ -63,11 +64,15 @@ def decode_message(message: bytes) -> tuple[int, NDArray[np.void], NDArray[np.vo
     return tenant, shares, np.frombuffer(message, dtype=ROW, count=total, offset=end)
 
 
-def websocket_frame(message: bytes) -> bytes:
-    """Returns a binary message as one unmasked frame (RFC 6455, section 5.2), as servers send it."""
-    length = len(message)
-    if length < 126:
-        return bytes((_BINARY_FINAL, length)) + message
-    if length < 1 << 16:
-        return struct.pack(">BBH", _BINARY_FINAL, 126, length) + message
-    return struct.pack(">BBQ", _BINARY_FINAL, 127, length) + message
+def only_after(message: bytes, offsets: Mapping[int, int]) -> bytes:
+    """Returns a message without the pieces up to these offsets by partition; nothing when none is left."""
+    tenant, shares, rows = decode_message(message)
+    floor = np.array([offsets.get(partition, -1) for partition in shares["partition"].tolist()], dtype=np.int64)
+    kept = shares["next_offset"] > floor
+    if kept.all():
+        return message
+    if not kept.any():
+        return b""
+    left = shares[kept]
+    body = rows.view(f"V{ROW.itemsize}")[np.repeat(kept, shares["rows"])]
+    return HEAD.pack(tenant, len(left)) + left.tobytes() + body.tobytes()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from live_adapters.pipeline.tokens import new_secret
 from sentra_sim.errors import InputError
 from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only, parse_scenario, scenario_data
 
@@ -24,9 +25,10 @@ RELEASES = Path(__file__).parents[2] / "data" / "releases"
 class RunConfig:
     """A live run: its load, the stack's addresses, the free loopback ports of its servers, its scratch folder.
 
-    `load_s` is warm-up plus window, seconds. Servers listen on `host`: `fanout_port` serves WebSocket subscribers,
+    `load_s` is warm-up plus window, seconds. Servers listen on `host`: `fanout_port` serves subscribers,
     `fanout_ingest_port` the worker. The subscriber process opens `subscribers` connections, which share the tenants.
     Pricing starts with `release_weights`, the releases' shares of the keys; other releases lie in the folder `releases`.
+    `edge_secret` signs the tokens with which tenants are read; it is the run's own.
     """
 
     scenario: Scenario
@@ -49,6 +51,7 @@ class RunConfig:
     subscribers: int = 4
     release_weights: Mapping[str, float] = field(default_factory=lambda: dict(STABLE_ALONE))
     releases: Path = RELEASES
+    edge_secret: str = field(default_factory=new_secret, repr=False)
 
     @property
     def file(self) -> Path:
@@ -115,13 +118,15 @@ def configure(
 
 
 def write_config(config: RunConfig) -> Path:
-    """Writes the configuration into the run's scratch folder and returns the file."""
+    """Writes the configuration into the run's scratch folder, for its owner alone to read, and returns the file."""
     data = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
     data |= {
         "scenario": scenario_data(config.scenario),
         "scratch": str(config.scratch),
         "releases": str(config.releases),
     }
+    config.file.touch(mode=0o600)
+    config.file.chmod(0o600)  # one that was there before keeps the mode it had
     config.file.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     return config.file
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
 from typing import cast
 
 import numpy as np
@@ -20,11 +22,24 @@ Take = Callable[[NDArray[np.void], NDArray[np.void]], None]
 
 
 class Offsets:
-    """By partition, up to where frames were taken: what is not above it is a repetition."""
+    """By partition, up to where frames were taken: what is not above it is a repetition.
 
-    def __init__(self) -> None:
-        self.last: dict[int, int] = {}
+    What was confirmed never comes again, so frames are confirmed `settle_s` late, in case the server dies and those it served
+    come back for them. `remember` is told of offsets before they are confirmed.
+    """
+
+    def __init__(
+        self,
+        last: Mapping[int, int] | None = None,
+        *,
+        settle_s: float = 0.0,
+        remember: Callable[[Mapping[int, int]], None] = lambda offsets: None,
+    ) -> None:
+        self.last = dict(last or {})
         self.repeated = 0
+        self._settle_s, self._remember = settle_s, remember
+        self._settled = dict(self.last)
+        self._settling: deque[tuple[float, dict[int, int]]] = deque()
 
     def take(self, partition: int, next_offset: int) -> bool:
         """Tells whether a frame is new, and remembers it."""
@@ -35,10 +50,22 @@ class Offsets:
         return True
 
     def line(self) -> bytes:
-        """Returns the `last` line of the protocol."""
-        return (
-            json.dumps({"last": {str(partition): offset for partition, offset in self.last.items()}}).encode() + b"\n"
-        )
+        """Returns the `last` line that answers a request: all that was taken, or the worker would send it again."""
+        self._settled = dict(self.last)
+        self._settling.clear()
+        return self._confirmation()
+
+    def settled_line(self, now_s: float) -> bytes:
+        """Returns the `last` line of what was taken `settle_s` before `now_s`."""
+        self._settling.append((now_s, dict(self.last)))
+        while self._settling and self._settling[0][0] <= now_s - self._settle_s:
+            self._settled = self._settling.popleft()[1]
+        return self._confirmation()
+
+    def _confirmation(self) -> bytes:
+        self._remember(self._settled)
+        last = {str(partition): offset for partition, offset in self._settled.items()}
+        return json.dumps({"last": last}).encode() + b"\n"
 
 
 class FrameParser:
@@ -97,7 +124,7 @@ class IngestProtocol(asyncio.Protocol):
     def confirm(self) -> bool:
         """Tells the worker what it need not keep any more; False when it has left."""
         if self._line is None:
-            self._answer(self._offsets.line())
+            self._answer(self._offsets.settled_line(time.monotonic()))
         return self._transport is None or not self._transport.is_closing()
 
     def _receive(self, data: bytes) -> None:

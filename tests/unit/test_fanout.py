@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from live_adapters.pipeline.broadcast import decode_message, encode_tenants, websocket_frame
+from live_adapters.pipeline.broadcast import decode_message, encode_tenants
 from live_adapters.pipeline.ingest import FrameParser, IngestProtocol, Offsets
 from live_adapters.pipeline.outbox import HEADER, Downstream, encode_frames
 from live_adapters.pipeline.poll import PIECE, ROW, Effects, Part, Poll
+from live_adapters.pipeline.websocket import binary_frame
 
 
 def some_pieces(*shares: tuple[int, int, int, int]) -> np.ndarray:
@@ -128,8 +129,8 @@ def payload_of(frame: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("length", [0, 1, 125, 126, 65535, 65536])
-def test_a_websocket_frame_carries_messages_of_any_length(length: int) -> None:
-    assert payload_of(websocket_frame(bytes(length))) == bytes(length)
+def test_a_binary_frame_carries_messages_of_any_length(length: int) -> None:
+    assert payload_of(binary_frame(bytes(length))) == bytes(length)
 
 
 @pytest.mark.parametrize("offset", [0, 70_000])
