@@ -30,7 +30,8 @@ WAIT_S = 30.0
 
 def make_config(stack: local_stack.Endpoints, scratch: Path, topic: str = "back-half") -> RunConfig:
     config = configure(load_scenario(SCENARIO), stack, choose_ports(), scratch, topic=topic)
-    local_stack.ensure_topic(stack.kafka, topic, config.partitions)
+    for name in (config.topic, config.dead_letter_topic):
+        local_stack.ensure_topic(stack.kafka, name, config.partitions)
     return config
 
 
