@@ -33,7 +33,7 @@ WITH claim AS (
     INSERT INTO dead_letters (part, record_offset, reason, key, value)
     SELECT d.part, d.record_offset, d.reason, d.key, d.value
     FROM owned, unnest($17::integer[], $18::bigint[], $19::text[], $20::bytea[], $21::bytea[])
-        AS d (part, record_offset, reason, key, value)
+        AS d (part, record_offset, reason, value, key)
 )
 SELECT
     require_owner((SELECT count(*) FROM claim), cardinality($1)) AS owned,

@@ -265,7 +265,9 @@ def _with_originals(letters: Sequence[DeadLetter], batches: Sequence[Batch]) -> 
     """Gives dead letters the key and value that the log has; only batches that hold one are read again."""
     found: dict[tuple[int, int], tuple[bytes | None, bytes]] = {}
     for batch in batches:
-        mine = [x for x in letters if x.partition == batch.partition and batch.first_offset <= x.offset < batch.next_offset]
+        mine = [
+            x for x in letters if x.partition == batch.partition and batch.first_offset <= x.offset < batch.next_offset
+        ]
         if mine and batch.originals is not None:
             originals = batch.originals()
             found |= {(letter.partition, letter.offset): originals[letter.offset] for letter in mine}

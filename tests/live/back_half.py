@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from aiokafka import AIOKafkaConsumer
 
 from live_adapters import stack as local_stack
 from live_adapters.measurable import choose_ports
@@ -135,3 +137,27 @@ def back_half(
         for process in processes.running.values():
             process.kill()
             process.wait()
+
+
+def kill_store(name: str) -> None:
+    """Kills a component of the stack and brings the stack up again, which repairs it on its port and data."""
+    (store,) = [component for component in local_stack.status() if component.name == name]
+    assert store.pid is not None
+    os.kill(store.pid, signal.SIGKILL)
+    local_stack.up()
+
+
+async def dead_letters(config: RunConfig, count: int) -> list[Any]:
+    """Reads the dead-letter topic until it has so many different ids."""
+    consumer = AIOKafkaConsumer(config.dead_letter_topic, bootstrap_servers=config.kafka, auto_offset_reset="earliest")
+    await consumer.start()
+    records: list[Any] = []
+    deadline = time.monotonic() + WAIT_S
+    try:
+        while len({dict(record.headers)["id"] for record in records}) < count:
+            assert time.monotonic() < deadline, f"only {len(records)} records for {count} dead letters published"
+            found = await consumer.getmany(timeout_ms=200)
+            records += [record for some in found.values() for record in some]
+    finally:
+        await consumer.stop()
+    return records
