@@ -86,6 +86,7 @@ class HotState:
         self._client: RedisClient | None = None
         self._script = b""
         self._checked_s = 0.0
+        self._unchecked = False  # connected anew: Redis may have come back empty
         self._names = _Names()
         self.rebuilt = 0
 
@@ -95,12 +96,17 @@ class HotState:
 
     async def take_over(self, offsets: dict[int, int]) -> bool:
         """Rebuilds those of the partitions that do not stand at the offset of PostgreSQL's progress; False when away."""
-        return await self._guarded(self._catch_up(offsets))
+        self._checked_s = time.monotonic()
+        caught_up = await self._guarded(self._catch_up(offsets))
+        self._unchecked = self._unchecked and not caught_up
+        return caught_up
 
-    async def heal(self, offsets: dict[int, int]) -> None:
-        """As `take_over`, about once a second at most: an idle worker too must notice that Redis has lost its state."""
-        if time.monotonic() >= self._checked_s + CHECK_S:
-            self._checked_s = time.monotonic()
+    async def heal(self, offsets: dict[int, int], *, idle: bool) -> None:
+        """As `take_over`, when it may be needed: after a reconnect, and about once a second while no polls are written.
+
+        A poll notices a gap in its own partitions; one that had none since Redis came back empty is noticed only here.
+        """
+        if self._unchecked or (idle and time.monotonic() >= self._checked_s + CHECK_S):
             await self.take_over(offsets)
 
     async def close(self) -> None:
@@ -132,7 +138,7 @@ class HotState:
         async with asyncio.timeout(PROBE_S if probing else ANSWER_S):
             self._client = await RedisClient.open(*self._address)
             self._script = await self._client.call("SCRIPT", "LOAD", SCRIPT.read_bytes())
-        self._checked_s = 0.0  # whoever was away may have come back empty: partitions without traffic too
+        self._unchecked = True
 
     async def _leave_alone(self, error: Exception) -> None:
         self.breaker.failed()

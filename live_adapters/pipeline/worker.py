@@ -96,7 +96,7 @@ class Worker:
                 try:
                     if batches:
                         await self._work(batches)
-                    await self._hot.heal(self._ledger.offsets())
+                    await self._hot.heal(self._ledger.offsets(), idle=not batches)
                 except StoreAwayError as error:
                     await self._resume(error)
 

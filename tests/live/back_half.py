@@ -139,6 +139,14 @@ def back_half(
             process.wait()
 
 
+async def until_logged(processes: Processes, name: str, text: str, times: int = 1) -> None:
+    """Waits until a process has logged a text so many times."""
+    deadline = time.monotonic() + WAIT_S
+    while processes.log(name).count(text) < times:
+        assert time.monotonic() < deadline, processes.log(name)
+        await asyncio.sleep(0.02)
+
+
 def kill_store(name: str) -> None:
     """Kills a component of the stack and brings the stack up again, which repairs it on its port and data."""
     (store,) = [component for component in local_stack.status() if component.name == name]

@@ -12,6 +12,7 @@ from live_adapters import stack as local_stack
 from live_adapters.pipeline.codec import blank_events
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import SUBSCRIBER_DELIVERED, read_log
+from live_adapters.pipeline.ledger import connect
 from live_adapters.pipeline.storage import reset_stores
 from live_adapters.verify import verify_stores
 from tests.live.back_half import (
@@ -22,12 +23,13 @@ from tests.live.back_half import (
     make_config,
     make_events,
     produce,
+    until_logged,
     until_taken,
 )
 
 pytestmark = pytest.mark.live
 
-EVENTS = 30_000
+EVENTS = 24_000
 
 
 @pytest.fixture
@@ -70,6 +72,19 @@ def test_postgresql_killed_under_load_costs_time_but_no_event(config: RunConfig)
     assert counted["postgres_failures"] >= 1
 
 
+def test_connections_cut_again_and_again_lose_nothing_and_do_nothing_twice(config: RunConfig) -> None:
+    cut_sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'sentra' AND pid <> $1"
+
+    async def fault(processes: Processes) -> None:
+        for number in range(1, 4):
+            connection = await connect(config.postgres_dsn)
+            await connection.execute(cut_sql, connection.get_server_pid())
+            await connection.close()
+            await until_logged(processes, "worker", "resumed at offsets", number)
+
+    assert play(config, fault)["resumed"] >= 3
+
+
 def test_redis_killed_under_load_stops_nobody_and_is_rebuilt(config: RunConfig) -> None:
     async def fault(_: Processes) -> None:
         await asyncio.to_thread(kill_store, "redis")
@@ -77,6 +92,7 @@ def test_redis_killed_under_load_stops_nobody_and_is_rebuilt(config: RunConfig) 
     counted = play(config, fault)
     assert counted["redis_failures"] >= 1
     assert counted["redis_rebuilt"] >= 1
+    assert counted["redis_breaker_open"] >= counted["redis_breaker_closed"] >= 1
     assert counted["resumed"] == counted["postgres_failures"] == 0
 
 
@@ -91,8 +107,7 @@ def test_redis_killed_while_nothing_happens_is_rebuilt_without_a_new_event(confi
 def test_pricing_killed_under_load_makes_the_worker_wait_for_it(config: RunConfig) -> None:
     async def fault(processes: Processes) -> None:
         await asyncio.to_thread(processes.kill, "pricing")
-        while "pricing: must" not in processes.log("worker"):
-            await asyncio.sleep(0.05)
+        await until_logged(processes, "worker", "pricing: must")
         await asyncio.to_thread(processes.start, "pricing")
 
     counted = play(config, fault)
