@@ -13,7 +13,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -258,12 +258,18 @@ def _counters(played: _Played, recording: Recording, stored: Mapping[str, int], 
 
 @contextlib.contextmanager
 def _topic(config: RunConfig) -> Iterator[None]:
-    """A topic of the run's own, so that no run reads another's events."""
-    stack.ensure_topic(config.kafka, config.topic, config.partitions)
+    """Topics of the run's own, for events and for dead letters, so that no run reads another's events."""
     try:
+        for topic in (config.topic, config.dead_letter_topic):
+            stack.ensure_topic(config.kafka, topic, config.partitions)
         yield
     finally:
-        stack.delete_topic(config.kafka, config.topic)
+        _delete_topics(config)
+
+
+def _delete_topics(config: RunConfig) -> None:
+    for topic in (config.topic, config.dead_letter_topic):
+        stack.delete_topic(config.kafka, topic)
 
 
 @contextlib.contextmanager
@@ -290,7 +296,7 @@ def _one_at_a_time(kafka: str) -> Iterator[None]:
 
 def _clear(left: Path, kafka: str) -> None:
     with contextlib.suppress(Exception):  # of another stack, or half-made: its topic is gone with it
-        stack.delete_topic(kafka, read_config(left / CONFIG_FILE).topic)
+        _delete_topics(replace(read_config(left / CONFIG_FILE), kafka=kafka))
     shutil.rmtree(left, ignore_errors=True)
 
 

@@ -30,9 +30,10 @@ WITH claim AS (
     SELECT o.part, o.next_offset, o.frames, o.payload
     FROM owned, unnest($1::integer[], $3::bigint[], $15::bytea[], $16::bytea[]) AS o (part, next_offset, frames, payload)
 ), buried AS (
-    INSERT INTO dead_letters (part, record_offset, reason, value)
-    SELECT d.part, d.record_offset, d.reason, d.value
-    FROM owned, unnest($17::integer[], $18::bigint[], $19::text[], $20::bytea[]) AS d (part, record_offset, reason, value)
+    INSERT INTO dead_letters (part, record_offset, reason, key, value)
+    SELECT d.part, d.record_offset, d.reason, d.key, d.value
+    FROM owned, unnest($17::integer[], $18::bigint[], $19::text[], $20::bytea[], $21::bytea[])
+        AS d (part, record_offset, reason, value, key)
 )
 SELECT
     require_owner((SELECT count(*) FROM claim), cardinality($1)) AS owned,

@@ -64,6 +64,11 @@ class RunConfig:
         return only(self.scenario, Log)[1].partitions
 
     @property
+    def dead_letter_topic(self) -> str:
+        """The Kafka topic that takes the records put aside, each in the partition that it came from."""
+        return f"{self.topic}-dlq"
+
+    @property
     def group(self) -> str:
         """Kafka's consumer group, after the scenario's station."""
         return f"{self.topic}-{only(self.scenario, ConsumerGroup)[0]}"

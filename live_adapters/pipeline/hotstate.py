@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -19,12 +18,15 @@ import hiredis
 import numpy as np
 from numpy.typing import NDArray
 
+from live_adapters.pipeline.breaker import Breaker, State
 from live_adapters.pipeline.poll import Effects, Poll
+from live_adapters.pipeline.retry import StoreAwayError
 
 SCRIPT = Path(__file__).with_name("state.lua")
 STATE = np.dtype([("version", "<i8"), ("quantity", "<f8"), ("price", "<f8")])
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 5.0
-ANSWER_S = 5.0
+ANSWER_S = 2.0
+PROBE_S = 0.1  # the poll loop waits for the probe of a Redis that may hang
+CHECK_S = 1.0
 READ_BYTES = 1 << 16
 
 # Reads a partition's whole state from PostgreSQL: rows of key, version, quantity, price.
@@ -75,18 +77,18 @@ class _Names(dict[int, bytes]):
 
 
 class HotState:
-    """Writes polls to Redis. Redis being away does not stop the worker: it is left alone for a while, then rebuilt."""
+    """Writes polls to Redis. Redis being away does not stop the worker: the breaker leaves it alone, then it is rebuilt."""
 
-    def __init__(self, host: str, port: int, snapshot: Snapshot) -> None:
+    def __init__(self, host: str, port: int, snapshot: Snapshot, breaker: Breaker) -> None:
+        self.breaker = breaker
         self._address = (host, port)
         self._snapshot = snapshot
         self._client: RedisClient | None = None
         self._script = b""
-        self._pause_s = FIRST_PAUSE_S
-        self._retry_at = 0.0
+        self._checked_s = 0.0
+        self._unchecked = False  # connected anew: Redis may have come back empty
         self._names = _Names()
         self.rebuilt = 0
-        self.failures = 0
 
     async def write(self, poll: Poll, effects: Effects, written: NDArray[np.void]) -> bool:
         """Makes a committed poll visible, `written` being what the commit returned; False when Redis is away."""
@@ -94,7 +96,18 @@ class HotState:
 
     async def take_over(self, offsets: dict[int, int]) -> bool:
         """Rebuilds those of the partitions that do not stand at the offset of PostgreSQL's progress; False when away."""
-        return await self._guarded(self._catch_up(offsets))
+        self._checked_s = time.monotonic()
+        caught_up = await self._guarded(self._catch_up(offsets))
+        self._unchecked = self._unchecked and not caught_up
+        return caught_up
+
+    async def heal(self, offsets: dict[int, int], *, idle: bool) -> None:
+        """As `take_over`, when it may be needed: after a reconnect, and about once a second while no polls are written.
+
+        A poll notices a gap in its own partitions; one that had none since Redis came back empty is noticed only here.
+        """
+        if self._unchecked or (idle and time.monotonic() >= self._checked_s + CHECK_S):
+            await self.take_over(offsets)
 
     async def close(self) -> None:
         """Closes the connection."""
@@ -102,30 +115,40 @@ class HotState:
             await self._client.close()
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> bool:
-        if time.monotonic() < self._retry_at:
+        if not self.breaker.permits():
             work.close()
             return False
         try:
             if self._client is None:
-                self._client = await RedisClient.open(*self._address)
-                self._script = await self._client.call("SCRIPT", "LOAD", SCRIPT.read_bytes())
+                await self._open()
             await work
         except (OSError, hiredis.HiredisError) as error:
             work.close()
             await self._leave_alone(error)
             return False
-        self._pause_s = FIRST_PAUSE_S
+        except StoreAwayError:  # PostgreSQL in a rebuild, not Redis; the next connection looks at every partition again
+            self.breaker.succeeded()
+            await self._drop()
+            raise
+        self.breaker.succeeded()
         return True
 
+    async def _open(self) -> None:
+        probing = self.breaker.state is State.HALF_OPEN
+        async with asyncio.timeout(PROBE_S if probing else ANSWER_S):
+            self._client = await RedisClient.open(*self._address)
+            self._script = await self._client.call("SCRIPT", "LOAD", SCRIPT.read_bytes())
+        self._unchecked = True
+
     async def _leave_alone(self, error: Exception) -> None:
-        self.failures += 1
-        pause_s = random.uniform(0.0, self._pause_s)
-        log.warning("redis: must take a poll, got %r; tries again in %.2f s and rebuilds", error, pause_s)
-        self._pause_s = min(2.0 * self._pause_s, LONGEST_PAUSE_S)
-        self._retry_at = time.monotonic() + pause_s
+        self.breaker.failed()
+        log.warning("redis: must take a poll, got %r; goes on without it (breaker %s)", error, self.breaker.state.value)
+        await self._drop()
+
+    async def _drop(self) -> None:
         if self._client is not None:
-            await self._client.close()
-            self._client = None
+            client, self._client = self._client, None
+            await client.close()
 
     async def _write(self, poll: Poll, effects: Effects, written: NDArray[np.void]) -> None:
         states = np.empty(len(effects.key), dtype=STATE)

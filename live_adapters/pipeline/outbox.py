@@ -21,12 +21,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from live_adapters.pipeline.breaker import Breaker
 from live_adapters.pipeline.poll import PIECE, ROW, Effects, Poll
+from live_adapters.pipeline.retry import Backoff, StoreAwayError
 
 HEADER = np.dtype([("frame", "<i8"), ("partition", "<i4"), ("next_offset", "<i8"), ("rows", "<i4"), ("size", "<u4")])
 MAX_UNSENT_BYTES = 32 << 20  # beyond it the connection is given up, and the rest comes from the outbox
 REPLAY_ROWS = 64  # outbox rows per read
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.05, 2.0
+BACKOFF = Backoff(base_s=0.05, cap_s=2.0, total_s=float("inf"))  # what is missed waits in the outbox
 CLOSE_S = 1.0
 LINE_BYTES = 1 << 20
 
@@ -57,9 +59,11 @@ class Downstream:
 
     def __init__(self, name: str, host: str, port: int, request: dict[str, Any], read_outbox: ReadOutbox) -> None:
         self.name = name
+        self.breaker = Breaker(name)
         self._address = (host, port)
         self._request = json.dumps({"ingest": request}).encode() + b"\n"
         self._read_outbox = read_outbox
+        self._rng = random.Random()
         self._committed: dict[int, int] = {}  # by partition owned, the offset of its last commit
         self._sent: dict[int, int] = {}
         self._writer: asyncio.StreamWriter | None = None  # set while frames go out right after their commit
@@ -99,16 +103,22 @@ class Downstream:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _keep_connected(self) -> None:
-        pause_s = FIRST_PAUSE_S
+        delays_s = BACKOFF.delays_s(self._rng)
         while True:
             self._again.clear()
+            self.breaker.permits()  # it has waited for the cool-down: this connection is the probe
+            before = self.connections
             try:
                 await self._connected()
-                pause_s = FIRST_PAUSE_S
+                continue
+            except StoreAwayError as error:  # PostgreSQL's outbox, not the server
+                log.warning("%s: its outbox must be readable, got %s; connects again", self.name, error)
             except (OSError, ValueError, asyncio.IncompleteReadError) as error:
+                self.breaker.failed()
                 log.warning("%s: must take frames, got %r; connects again", self.name, error)
-                await asyncio.sleep(random.uniform(0.0, pause_s))
-                pause_s = min(2.0 * pause_s, LONGEST_PAUSE_S)
+            if self.connections > before:  # it had been there
+                delays_s = BACKOFF.delays_s(self._rng)
+            await asyncio.sleep(max(next(delays_s), self.breaker.wait_s()))
 
     async def _connected(self) -> None:
         """Serves one connection until it is lost (OSError) or to be opened anew (returns)."""
@@ -117,6 +127,7 @@ class Downstream:
         try:
             writer.write(self._request)
             self._sent = self._confirm(await reader.readline())
+            self.breaker.succeeded()
             watching = asyncio.create_task(self._watch(reader))
             again = asyncio.create_task(self._again.wait())
             replaying = asyncio.create_task(self._replay(writer))

@@ -5,8 +5,8 @@ A *piece* is what one frame contributes to one poll: a frame that the fetch cuts
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -44,11 +44,15 @@ LIMIT = 1e9  # of quantities and prices; beyond it the valuation would overflow
 MAX_SESSIONS = 1024  # per partition; the session heard of longest ago is forgotten first
 
 Sessions = dict[int, int]  # producer session → last sequence taken; in order of last use
+Originals = dict[int, tuple[bytes | None, bytes]]  # offset → a record's key and value as they lie in the log
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Consecutive records of a partition: their values one after another; `lengths` only where they differ."""
+    """Consecutive records of a partition: their values one after another; `lengths` only where they differ.
+
+    `originals` reads the batch again, record by record, for the few that are put aside.
+    """
 
     partition: int
     first_offset: int
@@ -56,6 +60,7 @@ class Batch:
     count: int
     block: bytes
     lengths: tuple[int, ...] | None = None
+    originals: Callable[[], Originals] | None = field(default=None, compare=False, repr=False)
 
 
 class Standing(Protocol):
@@ -67,12 +72,13 @@ class Standing(Protocol):
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """A record that takes no effect, and why."""
+    """A record that takes no effect, and why; key and value are those of the log."""
 
     partition: int
     offset: int
     reason: str
     value: bytes
+    key: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,8 @@ def assemble(batches: Sequence[Batch], known: Mapping[int, Standing]) -> Poll:
     """Makes a poll of the batches fetched, given where each of their partitions stands (which it does not change)."""
     ordered = sorted(batches, key=lambda batch: batch.partition)  # stable: a partition's batches stay in order
     taken, letters = _decode_all(ordered)
-    return _cut({batch.partition: batch.next_offset for batch in ordered}, taken, letters, known)
+    poll = _cut({batch.partition: batch.next_offset for batch in ordered}, taken, letters, known)
+    return replace(poll, dead=_with_originals(poll.dead, ordered)) if poll.dead else poll
 
 
 def released(poll: Poll, canary: NDArray[np.bool_]) -> NDArray[np.void]:
@@ -263,6 +270,20 @@ def _bury(taken: _Taken, bad: NDArray[np.bool_]) -> list[DeadLetter]:
         DeadLetter(int(p), int(o), reason.format(event["quantity"], event["limit_price"]), event.tobytes())
         for event, o, p in zip(taken.events[bad], taken.offsets[bad], taken.partitions[bad], strict=True)
     ]
+
+
+def _with_originals(letters: Sequence[DeadLetter], batches: Sequence[Batch]) -> tuple[DeadLetter, ...]:
+    """Gives dead letters the key and value that the log has; only batches that hold one are read again."""
+    found: dict[tuple[int, int], tuple[bytes | None, bytes]] = {}
+    for batch in batches:
+        mine = [
+            x for x in letters if x.partition == batch.partition and batch.first_offset <= x.offset < batch.next_offset
+        ]
+        if mine and batch.originals is not None:
+            originals = batch.originals()
+            found |= {(letter.partition, letter.offset): originals[letter.offset] for letter in mine}
+    originals_of = [(letter, found.get((letter.partition, letter.offset))) for letter in letters]
+    return tuple(replace(x, key=o[0], value=o[1]) if o is not None else x for x, o in originals_of)
 
 
 def _cut(ends: dict[int, int], taken: _Taken, letters: list[DeadLetter], known: Mapping[int, Standing]) -> Poll:

@@ -33,14 +33,17 @@ CREATE TABLE outbox (
 ) WITH (toast_tuple_target = 8160);
 ALTER TABLE outbox ALTER COLUMN payload SET STORAGE EXTERNAL, ALTER COLUMN frames SET STORAGE EXTERNAL;
 
--- Records that could not be read or priced, with the reason.
+-- Records that could not be read or priced, with the reason; `published` once the dead-letter topic has them (deadletters.py).
 CREATE TABLE dead_letters (
     part integer NOT NULL,
     record_offset bigint NOT NULL,
     reason text NOT NULL,
+    key bytea,
     value bytea NOT NULL,
+    published boolean NOT NULL DEFAULT false,
     PRIMARY KEY (part, record_offset)
 );
+CREATE INDEX dead_letters_unpublished ON dead_letters (part, record_offset) WHERE NOT published;
 
 -- Ends the statement, and with it all its effects, when not every partition was claimed: the caller is a zombie.
 CREATE OR REPLACE FUNCTION require_owner(claimed bigint, wanted bigint) RETURNS boolean LANGUAGE plpgsql AS $$

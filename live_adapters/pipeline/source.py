@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from live_adapters.pipeline import wholebatches
 from live_adapters.pipeline.config import RunConfig
+from live_adapters.pipeline.gathering import GatherTime
 from live_adapters.pipeline.poll import Batch
 from sentra_sim.errors import PlantError
 from sentra_sim.scenario import Batcher, ConsumerGroup, only
@@ -38,7 +39,8 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
     def __init__(self, config: RunConfig, member: str, assigned: Assigned, revoked: Revoked) -> None:
         self._topic = config.topic
         group = only(config.scenario, ConsumerGroup)[1]
-        self._max_events, self._gather_s = group.max_poll_events, group.gather_s
+        self._max_events = group.max_poll_events
+        self.gather = GatherTime(group.gather_s, group.max_poll_events)
         self._batch_events = only(config.scenario, Batcher)[1].max_events
         self._assigned, self._revoked = assigned, revoked
         self._reached: dict[TopicPartition, int] = {}
@@ -79,12 +81,13 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
     async def poll(self) -> list[Batch]:
         """Returns the batches that are there, whole, up to `max_poll_events`; nothing after POLL_MS without data.
 
-        When none was there, the first to come is given `gather_s` of company.
+        When none was there, the first to come is given `gather_s` of company; less when the log has much more (gathering.py).
 
         Raises:
             PlantError: partitions could not be taken over, or Kafka refused.
         """
         batches = await self._take(0, self._max_events)
+        self.gather.see(self.lag_events())
         if batches:
             return batches
         batches = await self._take(POLL_MS, self._max_events)
@@ -93,7 +96,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _gather(self, room: int) -> list[Batch]:
         """Takes what comes within `gather_s`, each as it comes: aiokafka fetches nothing more from a broker until it is taken."""
         batches: list[Batch] = []
-        until = time.monotonic() + self._gather_s
+        until = time.monotonic() + self.gather.now_s
         while room >= self._batch_events and (left_s := until - time.monotonic()) > 0.0:
             more = await self._take(left_s * MS_PER_S, room)
             room -= sum(batch.count for batch in more)
@@ -124,6 +127,23 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
         if self._failure is not None:
             raise self._failure
         return fetched
+
+    def lag_events(self) -> int:
+        """Returns how many events of the partitions owned wait in the log, as of each broker's last answer."""
+        lag = 0
+        for tp in self._consumer.assignment():
+            end, taken = self._consumer.highwater(tp), self._expected.get(tp.partition)
+            if end is not None and taken is not None:
+                lag += max(0, end - taken)
+        return lag
+
+    def go_to(self, offsets: dict[int, int]) -> None:
+        """Reads on from these offsets, after PostgreSQL told where its progress really stands."""
+        for tp in self._consumer.assignment():
+            if tp.partition in self._expected and tp.partition in offsets:
+                self._expected[tp.partition] = offsets[tp.partition]
+                self._sought.pop(tp.partition, None)
+                self._consumer.seek(tp, offsets[tp.partition])
 
     def reached(self, offsets: dict[int, int]) -> None:
         """Notes up to where effects are committed."""

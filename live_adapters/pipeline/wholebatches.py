@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import aiokafka.consumer.fetcher
@@ -18,7 +19,7 @@ from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.util import calc_crc32c
 from numpy.typing import NDArray
 
-from live_adapters.pipeline.poll import Batch
+from live_adapters.pipeline.poll import Batch, Originals
 from live_adapters.pipeline.recordbatch import CRC_FROM, HEADER, RUNS, record_template
 
 _LENGTH = struct.Struct(">i")
@@ -98,7 +99,10 @@ def read_batch(data: memoryview, partition: int, from_offset: int) -> Batch | No
     if values is None:
         return _read_each(data, partition, from_offset)
     skip = max(0, from_offset - base)
-    return Batch(partition, base + skip, base + count, count - skip, values[skip:].tobytes()) if skip < count else None
+    if skip >= count:
+        return None
+    block = values[skip:].tobytes()
+    return Batch(partition, base + skip, base + count, count - skip, block, originals=partial(_originals, data))
 
 
 def _cut_values(data: memoryview, count: int) -> NDArray[np.void] | None:
@@ -153,7 +157,12 @@ def _read_each(data: memoryview, partition: int, from_offset: int) -> Batch | No
         count=len(records),
         block=b"".join(values),
         lengths=None if min(lengths) == max(lengths) else lengths,
+        originals=partial(_originals, data),
     )
+
+
+def _originals(data: memoryview) -> Originals:
+    return {record.offset: (record.key, record.value or b"") for record in DefaultRecordBatch(bytes(data))}
 
 
 def _next_offset(data: memoryview) -> int:

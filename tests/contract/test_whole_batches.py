@@ -94,6 +94,18 @@ def test_what_other_clients_write_is_read_too(write: Callable[[list[bytes], int]
     assert as_records(read(data, 7)) == record_by_record(data, 7)
 
 
+@pytest.mark.parametrize("compression", [None, 0, 1])
+def test_a_record_that_is_put_aside_can_be_read_again_with_its_key(compression: int | None) -> None:
+    events = some_events(70)
+    values = [row.tobytes() for row in events]
+    data = from_gateway(events, 7) if compression is None else from_other_client(values, 7, compression)
+    (batch,) = read(data, 10)
+    assert batch.originals is not None
+    originals = batch.originals()
+    keys = [events["key"][place : place + 1].tobytes() if compression is None else b"k" for place in range(70)]
+    assert originals == {7 + place: (keys[place], values[place]) for place in range(70)}
+
+
 def test_a_batch_cut_off_at_the_end_of_an_answer_waits_for_the_next_fetch() -> None:
     first, second = from_gateway(some_events(100), 0), from_gateway(some_events(100), 100)
     for cut in (1, 8, 12, 61, len(second) - 1):

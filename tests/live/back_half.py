@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from aiokafka import AIOKafkaConsumer
 
 from live_adapters import stack as local_stack
 from live_adapters.measurable import choose_ports
@@ -30,7 +32,8 @@ WAIT_S = 30.0
 
 def make_config(stack: local_stack.Endpoints, scratch: Path, topic: str = "back-half") -> RunConfig:
     config = configure(load_scenario(SCENARIO), stack, choose_ports(), scratch, topic=topic)
-    local_stack.ensure_topic(stack.kafka, topic, config.partitions)
+    for name in (config.topic, config.dead_letter_topic):
+        local_stack.ensure_topic(stack.kafka, name, config.partitions)
     return config
 
 
@@ -134,3 +137,35 @@ def back_half(
         for process in processes.running.values():
             process.kill()
             process.wait()
+
+
+async def until_logged(processes: Processes, name: str, text: str, times: int = 1) -> None:
+    """Waits until a process has logged a text so many times."""
+    deadline = time.monotonic() + WAIT_S
+    while processes.log(name).count(text) < times:
+        assert time.monotonic() < deadline, processes.log(name)
+        await asyncio.sleep(0.02)
+
+
+def kill_store(name: str) -> None:
+    """Kills a component of the stack and brings the stack up again, which repairs it on its port and data."""
+    (store,) = [component for component in local_stack.status() if component.name == name]
+    assert store.pid is not None
+    os.kill(store.pid, signal.SIGKILL)
+    local_stack.up()
+
+
+async def dead_letters(config: RunConfig, count: int) -> list[Any]:
+    """Reads the dead-letter topic until it has so many different ids."""
+    consumer = AIOKafkaConsumer(config.dead_letter_topic, bootstrap_servers=config.kafka, auto_offset_reset="earliest")
+    await consumer.start()
+    records: list[Any] = []
+    deadline = time.monotonic() + WAIT_S
+    try:
+        while len({dict(record.headers)["id"] for record in records}) < count:
+            assert time.monotonic() < deadline, f"only {len(records)} records for {count} dead letters published"
+            found = await consumer.getmany(timeout_ms=200)
+            records += [record for some in found.values() for record in some]
+    finally:
+        await consumer.stop()
+    return records

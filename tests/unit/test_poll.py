@@ -1,6 +1,6 @@
 """A poll as arrays: what came twice is refused, what is bad is put aside, what is left is summed up by key and cut by frame."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from live_adapters.pipeline.codec import EventArray, blank_events
 from live_adapters.pipeline.poll import (
     MAX_SESSIONS,
     Batch,
+    Originals,
     Sessions,
     assemble,
     duplicates_of,
@@ -121,3 +122,16 @@ def test_effects_are_the_sums_of_a_keys_events_and_its_last_price() -> None:
     assert effects.notional.tolist() == [160.0, 10.0 + 40.0 + 90.0 + 250.0, 120.0]
     assert effects.price.tolist() == [40.0, 50.0, 60.0]
     assert effects.rows["price"].tolist() == [10.0, 20.0, 30.0, 40.0, 50.0, 60.0]
+
+
+def test_a_letter_holds_key_and_value_of_the_log_and_no_other_batch_is_read_again() -> None:
+    made = events(1, 2, 3)
+    made["limit_price"][1] = -1.0
+
+    def unread() -> Originals:
+        raise AssertionError("read again although nothing of it is bad")
+
+    spoilt = replace(batch(made), originals=lambda: {100 + n: (b"key %d" % n, made[n].tobytes()) for n in range(3)})
+    sound = replace(batch(events(4, 5), first=103), originals=unread)
+    (letter,) = assemble([spoilt, sound], {0: Stands()}).dead
+    assert (letter.offset, letter.key, letter.value) == (101, b"key 1", made[1].tobytes())
