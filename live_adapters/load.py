@@ -24,6 +24,7 @@ from live_adapters.pipeline import events_pb2
 from live_adapters.pipeline.codec import blank_events, encode_ingest
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import GENERATOR_MESSAGES, MESSAGES, HopLog
+from live_adapters.pipeline.ingesttokens import METADATA_KEY, make_token
 from live_adapters.pipeline.process import read_arguments, write_ready
 from live_adapters.scheduling import ask_short_slice
 from sentra_sim.errors import PlantError, SentraError
@@ -195,7 +196,7 @@ def offer(config: RunConfig, stop: threading.Event) -> LoadSummary:
         pacer = Pacer(source, hop_log, lambda: stop.is_set() or os.getppid() != parent)
         write_ready(config.scratch / f"{NAME}.ready", str(epoch_ns))
         try:
-            answer = call(pacer.messages())
+            answer = call(pacer.messages(), metadata=_tokens(config))
         except grpc.RpcError as error:
             raise PlantError(
                 f"generator: the gateway ended the stream, {error.code().name}: {error.details()}"
@@ -203,6 +204,13 @@ def offer(config: RunConfig, stop: threading.Event) -> LoadSummary:
         finally:
             hop_log.close()
     return summarise(config, pacer, epoch_ns, answer)
+
+
+def _tokens(config: RunConfig) -> tuple[tuple[str, str], ...]:
+    """Returns the metadata that names every tenant of the load, when the gateway asks for tokens."""
+    secret = config.gateway_rules.token_secret
+    tenants = range(config.scenario.load.tenants if secret else 0)
+    return tuple((METADATA_KEY, make_token(secret, tenant)) for tenant in tenants)
 
 
 def main() -> None:

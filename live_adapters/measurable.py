@@ -21,7 +21,7 @@ STATIONS: dict[str, type] = {
     "clickhouse": Store,
     "fanout": Broadcast,
 }
-PORTS = ("gateway", "pricing", "fanout", "fanout_ingest")
+PORTS = ("gateway", "pricing", "fanout", "fanout_ingest", "gateway_control")
 LOOPBACK = "127.0.0.1"
 
 

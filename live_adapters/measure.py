@@ -90,7 +90,7 @@ def measure(
         arrivals: `constant` or `poisson`; None takes the scenario's.
         progress: Is told about once a second how far the run is.
         keep_scratch: Leaves hop logs and process logs in `$SENTRA_HOME/runs`.
-        ports: Port by server (`gateway`, `pricing`, `fanout`, `fanout_ingest`); free ones are chosen for the rest.
+        ports: Port by server (`gateway`, `pricing`, `fanout`, `fanout_ingest`, `gateway_control`); free ones are chosen for the rest.
 
     Raises:
         InputError: the scenario, a length, a port or the folder does not allow the run; nothing has been started.

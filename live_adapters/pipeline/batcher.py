@@ -85,6 +85,20 @@ class Batcher:
         """Returns when the next linger is over, or None without an open frame."""
         return min((self._open[p].received_ns + self._linger_ns for p in self._filling()), default=None)
 
+    @property
+    def open_events(self) -> int:
+        """Events in frames that are not closed yet."""
+        return sum(filling.count for filling in self._open)
+
+    def closed_frames(self) -> dict[int, int]:
+        """Returns the id of the last closed frame of each partition."""
+        return {partition: frame_id(partition, closed) for partition, closed in enumerate(self._closed)}
+
+    def last_frames(self, events: EventArray) -> dict[int, int]:
+        """Returns, by partition, the last frame that holds any of these events, which were added last."""
+        touched = np.unique(partition_of(events["key"], self._partitions)).tolist()
+        return {p: frame_id(p, self._closed[p] + (1 if self._open[p].count else 0)) for p in touched}
+
     def _filling(self) -> list[int]:
         return [partition for partition in range(self._partitions) if self._open[partition].count]
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_adapters.pipeline import events_pb2
+from live_adapters.pipeline.reasons import MessageRefused, Reason
 
 _FIELDS = (
     ("sequence", 1, "<u8"),
@@ -23,9 +24,13 @@ _FIELDS = (
     ("frame", 7, "<i8"),
     ("session", 8, "<u4"),
 )
+_SIGNED = {name for name, _, code in _FIELDS if code == "<i8"}
 _WIRE_TYPE = {8: 1, 4: 5}
 _ATTRIBUTES_TAG = 9 << 3 | 2
 _ENTRY_TAG = 1 << 3 | 2
+_REQUEST_ID_TAG = 2 << 3 | 1
+_REQUEST_ID_BYTES = 9  # with its tag
+_MOST_FOREIGN_EVENTS = 65_536  # of a message that is read event by event
 _FIXED_BYTES = 60  # the eight fields above with their tags
 _LEAST_ATTRIBUTES, _MOST_ATTRIBUTES = 2, 65  # bytes, so that an event has 64 to 127
 
@@ -68,31 +73,40 @@ def decode_events(block: bytes, count: int) -> EventArray:
     return events
 
 
-def encode_ingest(events: EventArray) -> bytes:
+def encode_ingest(events: EventArray, request_id: int | None = None) -> bytes:
     """Serialises events as one `IngestRequest`."""
     event_bytes = events.dtype.itemsize
     entries = np.empty((len(events), event_bytes + 2), dtype=np.uint8)
     entries[:, 0], entries[:, 1] = _ENTRY_TAG, event_bytes
     entries[:, 2:] = events.view(np.uint8).reshape(-1, event_bytes)
-    return entries.tobytes()
+    if request_id is None:
+        return entries.tobytes()
+    return entries.tobytes() + bytes([_REQUEST_ID_TAG]) + request_id.to_bytes(8, "little")
 
 
 def decode_ingest(message: bytes) -> EventArray:
-    """Decodes one `IngestRequest`; foreign but valid encodings go through protobuf.
+    """Decodes the events of one `IngestRequest`; see `decode_request`."""
+    return decode_request(message)[0]
+
+
+def decode_request(message: bytes) -> tuple[EventArray, int | None]:
+    """Decodes one `IngestRequest` into its events and its request id; foreign but valid encodings go through protobuf.
 
     Raises:
-        ValueError: the message is not an IngestRequest with all fields of every event present.
+        MessageRefused: the message is not an IngestRequest with all fields of every event present.
     """
     if not message:
-        return blank_events(0, 64)
+        return blank_events(0, 64), None
     event_bytes = message[1] if len(message) > 1 else 0
     stride = event_bytes + 2
-    if 64 <= event_bytes <= 127 and len(message) % stride == 0:
-        entries = np.frombuffer(message, dtype=np.uint8).reshape(-1, stride)
+    tail = len(message) % stride
+    if 64 <= event_bytes <= 127 and (tail == 0 or (tail == _REQUEST_ID_BYTES and message[-tail] == _REQUEST_ID_TAG)):
+        entries = np.frombuffer(message, dtype=np.uint8, count=len(message) - tail).reshape(-1, stride)
         mask, constant = _constant_bytes(event_bytes)
         if bool(((entries & mask) == constant).all()):
             # Copied as plain bytes: NumPy copies structured elements field by field, some ten times slower.
-            return np.ascontiguousarray(entries[:, 2:]).view(event_dtype(event_bytes))[:, 0]
+            events = np.ascontiguousarray(entries[:, 2:]).view(event_dtype(event_bytes))[:, 0]
+            return events, int.from_bytes(message[-8:], "little") if tail else None
     return _decode_foreign(message)
 
 
@@ -113,18 +127,33 @@ def _canonical(events: EventArray) -> bool:
     return bool(((events.view(np.uint8).reshape(-1, event_bytes) & mask[2:]) == constant[2:]).all())
 
 
-def _decode_foreign(message: bytes) -> EventArray:
+def _decode_foreign(message: bytes) -> tuple[EventArray, int | None]:
     request = events_pb2.IngestRequest()
     try:
         request.ParseFromString(message)
     except Exception as error:  # protobuf's DecodeError class differs between its back ends
-        raise ValueError("must be a serialised sentra.v1.IngestRequest") from error
+        raise MessageRefused(Reason.MALFORMED, "must be a serialised sentra.v1.IngestRequest") from error
+    request_id = request.request_id if request.HasField("request_id") else None
+    try:
+        return _foreign_events(request), request_id
+    except MessageRefused as refused:
+        refused.events, refused.request_id = len(request.events), request_id
+        raise
+
+
+def _foreign_events(request: events_pb2.IngestRequest) -> EventArray:
+    if not request.events and not request.HasField("request_id"):
+        raise MessageRefused(Reason.MALFORMED, "must hold events or a request_id, got only fields that are unknown")
+    if len(request.events) > _MOST_FOREIGN_EVENTS:
+        raise MessageRefused(Reason.SIZE, f"must hold at most {_MOST_FOREIGN_EVENTS} events, got {len(request.events)}")
     events = blank_events(len(request.events), _FIXED_BYTES + 2 + _attribute_bytes(request))
     for row, event in zip(events, request.events, strict=True):
         for name, _, _ in _FIELDS:
             if name != "frame" and not event.HasField(name):
-                raise ValueError(f"every event must carry {name}")
-            row[name] = getattr(event, name)
+                raise MessageRefused(Reason.MISSING_FIELD, f"every event must carry {name}")
+            value = getattr(event, name)
+            # As the canonical layout has it: what needs the 64th bit reads as a negative number.
+            row[name] = value - (1 << 64) if name in _SIGNED and value >> 63 else value
         row["attributes"] = np.void(event.attributes or bytes(_LEAST_ATTRIBUTES))
     return events
 
@@ -133,8 +162,9 @@ def _attribute_bytes(request: events_pb2.IngestRequest) -> int:
     """Returns the length of the attributes, which all events of a request share: they become one array."""
     lengths = {len(event.attributes) or _LEAST_ATTRIBUTES for event in request.events} or {_LEAST_ATTRIBUTES}
     if len(lengths) > 1 or not _LEAST_ATTRIBUTES <= min(lengths) <= _MOST_ATTRIBUTES:
-        got = ", ".join(map(str, sorted(lengths)))
-        raise ValueError(
-            f"attributes of all events must be of one length from {_LEAST_ATTRIBUTES} to {_MOST_ATTRIBUTES} bytes, got {got}"
+        got = ", ".join(map(str, sorted(lengths)[:10]))
+        raise MessageRefused(
+            Reason.SIZE,
+            f"attributes of all events must be of one length from {_LEAST_ATTRIBUTES} to {_MOST_ATTRIBUTES} bytes, got {got}",
         )
     return lengths.pop()

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from live_adapters.pipeline.rules import GatewayRules, parse_rules, rules_data
 from live_adapters.pipeline.tokens import new_secret
 from sentra_sim.errors import InputError
 from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only, parse_scenario, scenario_data
@@ -26,7 +27,8 @@ class RunConfig:
     """A live run: its load, the stack's addresses, the free loopback ports of its servers, its scratch folder.
 
     `load_s` is warm-up plus window, seconds. Servers listen on `host`: `fanout_port` serves subscribers,
-    `fanout_ingest_port` the worker. The subscriber process opens `subscribers` connections, which share the tenants.
+    `fanout_ingest_port` the worker, `gateway_control_port` the gateway's REST control (0: none).
+    The subscriber process opens `subscribers` connections, which share the tenants.
     Pricing starts with `release_weights`, the releases' shares of the keys; other releases lie in the folder `releases`.
     `edge_secret` signs the tokens with which tenants are read; it is the run's own.
     """
@@ -52,6 +54,8 @@ class RunConfig:
     release_weights: Mapping[str, float] = field(default_factory=lambda: dict(STABLE_ALONE))
     releases: Path = RELEASES
     edge_secret: str = field(default_factory=new_secret, repr=False)
+    gateway_control_port: int = 0
+    gateway_rules: GatewayRules = field(default_factory=GatewayRules)
 
     @property
     def file(self) -> Path:
@@ -85,6 +89,7 @@ def configure(
     warmup_s: float = 0.0,
     load_s: float = 1.0,
     release_weights: Mapping[str, float] = STABLE_ALONE,
+    gateway_rules: GatewayRules | None = None,
 ) -> RunConfig:
     """Returns the configuration of a run on a stack, and writes it into the run's scratch folder.
 
@@ -98,6 +103,7 @@ def configure(
         warmup_s: Load before the window, s.
         load_s: Warm-up plus window, s.
         release_weights: Shares of the keys by release that pricing starts with; they can be changed while it runs.
+        gateway_rules: What the gateway allows; None for the defaults.
     """
     config = RunConfig(
         scenario=scenario,
@@ -117,6 +123,8 @@ def configure(
         fanout_ingest_port=ports["fanout_ingest"],
         scratch=scratch,
         release_weights=release_weights,
+        gateway_control_port=ports["gateway_control"],
+        gateway_rules=gateway_rules or GatewayRules(),
     )
     write_config(config)
     return config
@@ -124,11 +132,12 @@ def configure(
 
 def write_config(config: RunConfig) -> Path:
     """Writes the configuration into the run's scratch folder, for its owner alone to read, and returns the file."""
-    data = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    data = {each.name: getattr(config, each.name) for each in dataclasses.fields(config)}
     data |= {
         "scenario": scenario_data(config.scenario),
         "scratch": str(config.scratch),
         "releases": str(config.releases),
+        "gateway_rules": rules_data(config.gateway_rules),
     }
     config.file.touch(mode=0o600)
     config.file.chmod(0o600)  # one that was there before keeps the mode it had
@@ -150,6 +159,7 @@ def read_config(file: str | Path) -> RunConfig:
     try:
         data |= {"scenario": parse_scenario(data["scenario"], place=str(file))}
         data |= {name: Path(data[name]) for name in ("scratch", "releases")}
+        data["gateway_rules"] = parse_rules(data["gateway_rules"])
         return RunConfig(**data)
     except (KeyError, TypeError) as error:
         raise InputError(f"{file}: must hold every setting of RunConfig, got {error}; start the run again") from None

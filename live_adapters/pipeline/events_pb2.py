@@ -24,19 +24,29 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0c\x65vents.proto\x12\tsentra.v1\"\xc5\x02\n\x05\x45vent\x12\x15\n\x08sequence\x18\x01 \x01(\x06H\x00\x88\x01\x01\x12\x18\n\x0bintended_ns\x18\x02 \x01(\x06H\x01\x88\x01\x01\x12\x13\n\x06tenant\x18\x03 \x01(\x07H\x02\x88\x01\x01\x12\x10\n\x03key\x18\x04 \x01(\x07H\x03\x88\x01\x01\x12\x15\n\x08quantity\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x0blimit_price\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x12\n\x05\x66rame\x18\x07 \x01(\x06H\x06\x88\x01\x01\x12\x14\n\x07session\x18\x08 \x01(\x07H\x07\x88\x01\x01\x12\x17\n\nattributes\x18\t \x01(\x0cH\x08\x88\x01\x01\x42\x0b\n\t_sequenceB\x0e\n\x0c_intended_nsB\t\n\x07_tenantB\x06\n\x04_keyB\x0b\n\t_quantityB\x0e\n\x0c_limit_priceB\x08\n\x06_frameB\n\n\x08_sessionB\r\n\x0b_attributes\"1\n\rIngestRequest\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.sentra.v1.Event\"V\n\rIngestSummary\x12\x17\n\x0freceived_events\x18\x01 \x01(\x04\x12\x14\n\x0c\x61\x63ked_events\x18\x02 \x01(\x04\x12\x16\n\x0erefused_events\x18\x03 \x01(\x04\x32H\n\x06Ingest\x12>\n\x06Stream\x12\x18.sentra.v1.IngestRequest\x1a\x18.sentra.v1.IngestSummary(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x0c\x65vents.proto\x12\tsentra.v1\"\xc5\x02\n\x05\x45vent\x12\x15\n\x08sequence\x18\x01 \x01(\x06H\x00\x88\x01\x01\x12\x18\n\x0bintended_ns\x18\x02 \x01(\x06H\x01\x88\x01\x01\x12\x13\n\x06tenant\x18\x03 \x01(\x07H\x02\x88\x01\x01\x12\x10\n\x03key\x18\x04 \x01(\x07H\x03\x88\x01\x01\x12\x15\n\x08quantity\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x0blimit_price\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x12\n\x05\x66rame\x18\x07 \x01(\x06H\x06\x88\x01\x01\x12\x14\n\x07session\x18\x08 \x01(\x07H\x07\x88\x01\x01\x12\x17\n\nattributes\x18\t \x01(\x0cH\x08\x88\x01\x01\x42\x0b\n\t_sequenceB\x0e\n\x0c_intended_nsB\t\n\x07_tenantB\x06\n\x04_keyB\x0b\n\t_quantityB\x0e\n\x0c_limit_priceB\x08\n\x06_frameB\n\n\x08_sessionB\r\n\x0b_attributes\"Y\n\rIngestRequest\x12 \n\x06\x65vents\x18\x01 \x03(\x0b\x32\x10.sentra.v1.Event\x12\x17\n\nrequest_id\x18\x02 \x01(\x06H\x00\x88\x01\x01\x42\r\n\x0b_request_id\"\xd8\x01\n\rIngestSummary\x12\x17\n\x0freceived_events\x18\x01 \x01(\x04\x12\x14\n\x0c\x61\x63ked_events\x18\x02 \x01(\x04\x12\x16\n\x0erefused_events\x18\x03 \x01(\x04\x12H\n\x11refused_by_reason\x18\x04 \x03(\x0b\x32-.sentra.v1.IngestSummary.RefusedByReasonEntry\x1a\x36\n\x14RefusedByReasonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xc1\x02\n\tIngestAck\x12\x17\n\nrequest_id\x18\x01 \x01(\x06H\x00\x88\x01\x01\x12\x0f\n\x07message\x18\x02 \x01(\x04\x12\x14\n\x0c\x61\x63ked_events\x18\x03 \x01(\x04\x12\x16\n\x0erefused_events\x18\x04 \x01(\x04\x12\x44\n\x11refused_by_reason\x18\x05 \x03(\x0b\x32).sentra.v1.IngestAck.RefusedByReasonEntry\x12\x19\n\x11refused_positions\x18\x06 \x03(\r\x12\x0c\n\x04\x63ode\x18\x07 \x01(\r\x12\x16\n\x0eretry_after_ms\x18\x08 \x01(\r\x12\x0e\n\x06\x64\x65tail\x18\t \x01(\t\x1a\x36\n\x14RefusedByReasonEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\x42\r\n\x0b_request_id2\x88\x01\n\x06Ingest\x12>\n\x06Stream\x12\x18.sentra.v1.IngestRequest\x1a\x18.sentra.v1.IngestSummary(\x01\x12>\n\x08\x45xchange\x12\x18.sentra.v1.IngestRequest\x1a\x14.sentra.v1.IngestAck(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_INGESTSUMMARY_REFUSEDBYREASONENTRY']._loaded_options = None
+  _globals['_INGESTSUMMARY_REFUSEDBYREASONENTRY']._serialized_options = b'8\001'
+  _globals['_INGESTACK_REFUSEDBYREASONENTRY']._loaded_options = None
+  _globals['_INGESTACK_REFUSEDBYREASONENTRY']._serialized_options = b'8\001'
   _globals['_EVENT']._serialized_start=28
   _globals['_EVENT']._serialized_end=353
   _globals['_INGESTREQUEST']._serialized_start=355
-  _globals['_INGESTREQUEST']._serialized_end=404
-  _globals['_INGESTSUMMARY']._serialized_start=406
-  _globals['_INGESTSUMMARY']._serialized_end=492
-  _globals['_INGEST']._serialized_start=494
-  _globals['_INGEST']._serialized_end=566
+  _globals['_INGESTREQUEST']._serialized_end=444
+  _globals['_INGESTSUMMARY']._serialized_start=447
+  _globals['_INGESTSUMMARY']._serialized_end=663
+  _globals['_INGESTSUMMARY_REFUSEDBYREASONENTRY']._serialized_start=609
+  _globals['_INGESTSUMMARY_REFUSEDBYREASONENTRY']._serialized_end=663
+  _globals['_INGESTACK']._serialized_start=666
+  _globals['_INGESTACK']._serialized_end=987
+  _globals['_INGESTACK_REFUSEDBYREASONENTRY']._serialized_start=609
+  _globals['_INGESTACK_REFUSEDBYREASONENTRY']._serialized_end=663
+  _globals['_INGEST']._serialized_start=990
+  _globals['_INGEST']._serialized_end=1126
 # @@protoc_insertion_point(module_scope)

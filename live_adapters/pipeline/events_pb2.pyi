@@ -29,17 +29,57 @@ class Event(_message.Message):
     def __init__(self, sequence: _Optional[int] = ..., intended_ns: _Optional[int] = ..., tenant: _Optional[int] = ..., key: _Optional[int] = ..., quantity: _Optional[float] = ..., limit_price: _Optional[float] = ..., frame: _Optional[int] = ..., session: _Optional[int] = ..., attributes: _Optional[bytes] = ...) -> None: ...
 
 class IngestRequest(_message.Message):
-    __slots__ = ("events",)
+    __slots__ = ("events", "request_id")
     EVENTS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     events: _containers.RepeatedCompositeFieldContainer[Event]
-    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ...) -> None: ...
+    request_id: int
+    def __init__(self, events: _Optional[_Iterable[_Union[Event, _Mapping]]] = ..., request_id: _Optional[int] = ...) -> None: ...
 
 class IngestSummary(_message.Message):
-    __slots__ = ("received_events", "acked_events", "refused_events")
+    __slots__ = ("received_events", "acked_events", "refused_events", "refused_by_reason")
+    class RefusedByReasonEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     RECEIVED_EVENTS_FIELD_NUMBER: _ClassVar[int]
     ACKED_EVENTS_FIELD_NUMBER: _ClassVar[int]
     REFUSED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_BY_REASON_FIELD_NUMBER: _ClassVar[int]
     received_events: int
     acked_events: int
     refused_events: int
-    def __init__(self, received_events: _Optional[int] = ..., acked_events: _Optional[int] = ..., refused_events: _Optional[int] = ...) -> None: ...
+    refused_by_reason: _containers.ScalarMap[str, int]
+    def __init__(self, received_events: _Optional[int] = ..., acked_events: _Optional[int] = ..., refused_events: _Optional[int] = ..., refused_by_reason: _Optional[_Mapping[str, int]] = ...) -> None: ...
+
+class IngestAck(_message.Message):
+    __slots__ = ("request_id", "message", "acked_events", "refused_events", "refused_by_reason", "refused_positions", "code", "retry_after_ms", "detail")
+    class RefusedByReasonEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    ACKED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_EVENTS_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_BY_REASON_FIELD_NUMBER: _ClassVar[int]
+    REFUSED_POSITIONS_FIELD_NUMBER: _ClassVar[int]
+    CODE_FIELD_NUMBER: _ClassVar[int]
+    RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
+    DETAIL_FIELD_NUMBER: _ClassVar[int]
+    request_id: int
+    message: int
+    acked_events: int
+    refused_events: int
+    refused_by_reason: _containers.ScalarMap[str, int]
+    refused_positions: _containers.RepeatedScalarFieldContainer[int]
+    code: int
+    retry_after_ms: int
+    detail: str
+    def __init__(self, request_id: _Optional[int] = ..., message: _Optional[int] = ..., acked_events: _Optional[int] = ..., refused_events: _Optional[int] = ..., refused_by_reason: _Optional[_Mapping[str, int]] = ..., refused_positions: _Optional[_Iterable[int]] = ..., code: _Optional[int] = ..., retry_after_ms: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...

@@ -102,3 +102,6 @@ def run_process(name: str, serve: Callable[[RunConfig, Lifecycle], Awaitable[Non
     except Exception:
         logging.getLogger(name).exception("ends after a failure")
         sys.exit(1)
+    finally:
+        # The loop's handlers went with it: a process that has drained by itself must not die of being asked to while it ends.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
