@@ -25,7 +25,7 @@ from live_adapters.pipeline.codec import blank_events, encode_ingest
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import GENERATOR_MESSAGES, MESSAGES, HopLog
 from live_adapters.pipeline.ingesttokens import METADATA_KEY, make_token
-from live_adapters.pipeline.process import read_arguments, write_ready
+from live_adapters.pipeline.process import parent_id, read_arguments, write_ready
 from live_adapters.scheduling import ask_short_slice
 from sentra_sim.errors import PlantError, SentraError
 from sentra_sim.rng import stream
@@ -179,7 +179,7 @@ def offer(config: RunConfig, stop: threading.Event) -> LoadSummary:
     Raises:
         PlantError: the gateway cannot be reached, or it ended the stream.
     """
-    parent = os.getppid()
+    parent = parent_id()
     load = config.scenario.load
     offered = draw_offered(load, config.load_s, config.seed)
     with grpc.insecure_channel(f"{config.host}:{config.gateway_port}") as channel:

@@ -19,6 +19,8 @@ from live_adapters.pipeline.config import RunConfig, read_config
 from sentra_sim.errors import SentraError
 
 PARENT_CHECK_S = 1.0
+ORPHAN_DRAIN_S = 30.0  # after the parent's death; what waits longer, say for brokers that went with it, waits for ever
+PARENT = "SENTRA_PARENT"  # environment variable: the process id of the supervisor
 
 
 class Lifecycle:
@@ -30,7 +32,7 @@ class Lifecycle:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        self._orphan = loop.create_task(self._stop_with_parent(os.getppid()))
+        self._orphan = loop.create_task(self._stop_with_parent(parent_id()))
 
     def ready(self, text: str = "") -> None:
         """Says that the process serves; what was built until now leaves the garbage collector's view."""
@@ -56,8 +58,17 @@ class Lifecycle:
     async def _stop_with_parent(self, parent: int) -> None:
         while os.getppid() == parent:
             await asyncio.sleep(PARENT_CHECK_S)
-        logging.getLogger(__name__).warning("the parent process is gone: stops")
+        log = logging.getLogger(__name__)
+        log.warning("the parent process is gone: stops")
         self._stop.set()
+        await asyncio.sleep(ORPHAN_DRAIN_S)
+        log.error("drains for more than %.0f s with nobody left to wait for it: ends", ORPHAN_DRAIN_S)
+        os._exit(1)
+
+
+def parent_id() -> int:
+    """Returns the process id of who started this process, also when that one has died since."""
+    return int(os.environ.get(PARENT) or os.getppid())
 
 
 def write_ready(file: Path, text: str = "") -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from live_adapters.pipeline.process import PARENT
 from sentra_sim.errors import PlantError
 
 READY_S = 30.0
@@ -149,7 +150,12 @@ class Supervisor:
     def _spawn(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
         with (self._scratch / f"{name}.log").open("ab") as output:
             return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+                env={**os.environ, PARENT: str(os.getpid())},
             )
 
     def _wait(self, done: Callable[[], bool], timeout_s: float, late: str, name: str) -> None:

@@ -27,9 +27,23 @@ DRAINED = """
     late = Late()
     run_process("drained", serve)
 """
+# Starts after its parent has died, and then waits for something that went with it.
+ORPHAN = """
+    import asyncio
+    from live_adapters.pipeline import process
+
+    process.ORPHAN_DRAIN_S = 0.1
+
+    async def serve(config, life):
+        await life.stopped()
+        print("asked to stop", flush=True)
+        await asyncio.Event().wait()
+
+    process.run_process("orphan", serve)
+"""
 
 
-def test_a_process_that_is_asked_to_end_while_it_ends_does_so_in_order(tmp_path: Path) -> None:
+def run(program: str, scratch: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     numbers = dict.fromkeys([*(f"{name}_port" for name in PORTS), "redis_port", "clickhouse_port"], 1)
     addresses = dict.fromkeys(["kafka", "postgres_dsn", "redis_host", "clickhouse_host", "topic"], "")
     config = RunConfig(
@@ -37,20 +51,33 @@ def test_a_process_that_is_asked_to_end_while_it_ends_does_so_in_order(tmp_path:
         seed=1,
         warmup_s=0.0,
         load_s=1.0,
-        scratch=tmp_path,
+        scratch=scratch,
         **numbers,  # type: ignore[arg-type]
         **addresses,  # type: ignore[arg-type]
     )
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(DRAINED), "--config", str(write_config(config))],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program), "--config", str(write_config(config))],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
+
+
+def test_a_process_that_is_asked_to_end_while_it_ends_does_so_in_order(tmp_path: Path) -> None:
+    done = run(DRAINED, tmp_path)
     assert done.returncode == 0, (
         signal.Signals(-done.returncode) if done.returncode < 0 else done.returncode,
         done.stderr,
     )
     assert done.stdout == "served\n"
+
+
+def test_a_process_whose_parent_died_before_it_was_up_ends_even_when_it_cannot_drain(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as parent:
+        pass
+    done = run(ORPHAN, tmp_path, SENTRA_PARENT=str(parent.pid))
+    assert done.stdout == "asked to stop\n"
+    assert done.returncode == 1
+    assert "nobody left to wait for it" in done.stderr
