@@ -24,7 +24,7 @@ from live_adapters.pipeline import events_pb2
 from live_adapters.pipeline.codec import blank_events, encode_ingest
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import GENERATOR_MESSAGES, MESSAGES, HopLog
-from live_adapters.pipeline.ingesttokens import METADATA_KEY, make_token
+from live_adapters.pipeline.ingress.ingesttokens import METADATA_KEY, make_token
 from live_adapters.pipeline.process import parent_id, read_arguments, write_ready
 from live_adapters.scheduling import ask_short_slice
 from sentra_sim.errors import PlantError, SentraError

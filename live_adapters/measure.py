@@ -23,7 +23,7 @@ from live_adapters.load import NAME as GENERATOR
 from live_adapters.load import SUMMARY_FILE, LoadSummary
 from live_adapters.measurable import check_scenario, check_times, choose_ports
 from live_adapters.pipeline.config import CONFIG_FILE, RunConfig, configure, read_config
-from live_adapters.pipeline.storage import count_effects, end_offsets, reset_stores
+from live_adapters.pipeline.stores.storage import count_effects, end_offsets, reset_stores
 from live_adapters.pipeline.supervisor import Supervisor
 from live_adapters.procstat import CpuSampler, HostUse
 from live_adapters.recorder import Recording, record

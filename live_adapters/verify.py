@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from live_adapters.pipeline.config import RunConfig
-from live_adapters.pipeline.hotstate import STATE
-from live_adapters.pipeline.ledger import connect
-from live_adapters.pipeline.storage import ask_clickhouse, count_effects, open_redis
+from live_adapters.pipeline.stores.hotstate import STATE
+from live_adapters.pipeline.stores.ledger import connect
+from live_adapters.pipeline.stores.storage import ask_clickhouse, count_effects, open_redis
 
 STATE_SQL = "SELECT key, version FROM positions ORDER BY key"
 CLICKHOUSE_SQL = "SELECT key, count() FROM fills GROUP BY key ORDER BY key"

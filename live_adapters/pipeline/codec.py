@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_adapters.pipeline import events_pb2
-from live_adapters.pipeline.reasons import MessageRefused, Reason
+from live_adapters.pipeline.ingress.reasons import MessageRefused, Reason
 
 _FIELDS = (
     ("sequence", 1, "<u8"),

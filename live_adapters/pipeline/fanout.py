@@ -14,18 +14,18 @@ from http import HTTPStatus
 import numpy as np
 from numpy.typing import NDArray
 
-from live_adapters.pipeline import websocket
-from live_adapters.pipeline.broadcast import encode_tenants
 from live_adapters.pipeline.config import RunConfig
-from live_adapters.pipeline.door import Door
+from live_adapters.pipeline.edge import websocket
+from live_adapters.pipeline.edge.broadcast import encode_tenants
+from live_adapters.pipeline.edge.door import Door
+from live_adapters.pipeline.edge.ingest import IngestProtocol, Offsets
+from live_adapters.pipeline.edge.memory import Memory
+from live_adapters.pipeline.edge.position import offsets_text
+from live_adapters.pipeline.edge.readers import MAX_UNSENT_BYTES, Bulletin, Reader
+from live_adapters.pipeline.edge.refusal import RefusedError
+from live_adapters.pipeline.edge.replay import Replay
 from live_adapters.pipeline.hoplog import FANOUT_SENT, JOBS, VISIBLE, HopLog
-from live_adapters.pipeline.ingest import IngestProtocol, Offsets
-from live_adapters.pipeline.memory import Memory
-from live_adapters.pipeline.position import offsets_text
 from live_adapters.pipeline.process import Lifecycle, run_process
-from live_adapters.pipeline.readers import MAX_UNSENT_BYTES, Bulletin, Reader
-from live_adapters.pipeline.refusal import RefusedError
-from live_adapters.pipeline.replay import Replay
 from sentra_sim.errors import PlantError
 
 TICK_S = 1.0

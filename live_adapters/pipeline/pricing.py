@@ -13,11 +13,12 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from live_adapters.pipeline.candidate import Order
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import JOBS, PRICING_RELEASES, HopLog
-from live_adapters.pipeline.pricingpool import PricingPool
-from live_adapters.pipeline.pricingwire import (
+from live_adapters.pipeline.process import Lifecycle, run_process
+from live_adapters.pipeline.releases.candidate import Order
+from live_adapters.pipeline.releases.pricingpool import PricingPool
+from live_adapters.pipeline.releases.pricingwire import (
     ANSWER,
     BY_STABLE,
     CONTROL,
@@ -32,7 +33,6 @@ from live_adapters.pipeline.pricingwire import (
     pack_rest,
     unpack_split,
 )
-from live_adapters.pipeline.process import Lifecycle, run_process
 from sentra_sim.errors import InputError, PlantError
 from sentra_sim.scenario import Pool
 

@@ -15,13 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from live_adapters.pipeline.broadcast import decode_message
 from live_adapters.pipeline.config import RunConfig
+from live_adapters.pipeline.edge.broadcast import decode_message
+from live_adapters.pipeline.edge.position import by_tenant, furthest, parse_position
+from live_adapters.pipeline.edge.subscription import WEBSOCKET_PATH
+from live_adapters.pipeline.edge.tokens import mint_token
 from live_adapters.pipeline.hoplog import JOBS, SUBSCRIBER_DELIVERED, VISIBLE, HopLog
-from live_adapters.pipeline.position import by_tenant, furthest, parse_position
 from live_adapters.pipeline.process import Lifecycle, run_process
-from live_adapters.pipeline.subscription import WEBSOCKET_PATH
-from live_adapters.pipeline.tokens import mint_token
 from sentra_sim.errors import PlantError
 
 CONNECT_S = 10.0

@@ -12,19 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 from aiokafka.errors import KafkaError
 
-from live_adapters.pipeline.breaker import Breaker
 from live_adapters.pipeline.config import RunConfig
-from live_adapters.pipeline.deadletters import DeadLetterRelay
+from live_adapters.pipeline.consumer.poll import Batch, Poll, assemble, released, sum_effects
+from live_adapters.pipeline.consumer.source import Source
 from live_adapters.pipeline.hoplog import JOBS, WORKER, WORKER_FRAMES, WORKER_RELEASES, HopLog
-from live_adapters.pipeline.hotstate import HotState
-from live_adapters.pipeline.ledger import Ledger, OutboxTable, OutOfStepError, SideConnection, open_ledger
-from live_adapters.pipeline.outbox import Downstream, cancel, encode_frames
-from live_adapters.pipeline.poll import Batch, Poll, assemble, released, sum_effects
 from live_adapters.pipeline.process import Lifecycle, run_process
-from live_adapters.pipeline.quotes import Quotes
-from live_adapters.pipeline.retry import StoreAwayError
-from live_adapters.pipeline.source import Source
-from live_adapters.pipeline.storecalls import StoreCalls
+from live_adapters.pipeline.stores.breaker import Breaker
+from live_adapters.pipeline.stores.deadletters import DeadLetterRelay
+from live_adapters.pipeline.stores.hotstate import HotState
+from live_adapters.pipeline.stores.ledger import Ledger, OutboxTable, OutOfStepError, SideConnection, open_ledger
+from live_adapters.pipeline.stores.outbox import Downstream, cancel, encode_frames
+from live_adapters.pipeline.stores.quotes import Quotes
+from live_adapters.pipeline.stores.retry import StoreAwayError
+from live_adapters.pipeline.stores.storecalls import StoreCalls
 from sentra_sim.scenario import Store
 
 TRIM_S, TRIM_ROWS = 2.0, 500

@@ -6,7 +6,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.default_records import DefaultRecordBatch
 
 from live_adapters.pipeline.codec import EventArray, blank_events, decode_events
-from live_adapters.pipeline.recordbatch import MAX_RECORDS, FrameBatch
+from live_adapters.pipeline.ingress.recordbatch import MAX_RECORDS, FrameBatch
 
 STAMP_MS = 1_700_000_000_123
 

@@ -9,9 +9,9 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from aiokafka.record.memory_records import MemoryRecords
 
 from live_adapters.pipeline.codec import EventArray, blank_events
-from live_adapters.pipeline.poll import Batch
-from live_adapters.pipeline.recordbatch import FrameBatch
-from live_adapters.pipeline.wholebatches import RawRecords, WholeBatches
+from live_adapters.pipeline.consumer.poll import Batch
+from live_adapters.pipeline.consumer.wholebatches import RawRecords, WholeBatches
+from live_adapters.pipeline.ingress.recordbatch import FrameBatch
 
 
 class Partition:

@@ -18,11 +18,11 @@ from aiokafka import AIOKafkaConsumer
 
 from live_adapters import stack as local_stack
 from live_adapters.measurable import choose_ports
-from live_adapters.pipeline.batcher import Batcher
 from live_adapters.pipeline.codec import EventArray, blank_events
 from live_adapters.pipeline.config import RunConfig, configure
-from live_adapters.pipeline.producer import FrameSender, make_producer
-from live_adapters.pipeline.storage import count_effects
+from live_adapters.pipeline.ingress.batcher import Batcher
+from live_adapters.pipeline.ingress.producer import FrameSender, make_producer
+from live_adapters.pipeline.stores.storage import count_effects
 from sentra_sim.scenario import load_scenario
 from sentra_sim.scenario.keys import tenant_of
 

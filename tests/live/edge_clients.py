@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from live_adapters.pipeline.broadcast import decode_message
 from live_adapters.pipeline.config import RunConfig
-from live_adapters.pipeline.outbox import Downstream, encode_frames
-from live_adapters.pipeline.poll import PIECE, ROW, Effects, Part, Poll
-from live_adapters.pipeline.position import by_tenant, furthest, parse_position
-from live_adapters.pipeline.tokens import mint_token
+from live_adapters.pipeline.consumer.poll import PIECE, ROW, Effects, Part, Poll
+from live_adapters.pipeline.edge.broadcast import decode_message
+from live_adapters.pipeline.edge.position import by_tenant, furthest, parse_position
+from live_adapters.pipeline.edge.tokens import mint_token
+from live_adapters.pipeline.stores.outbox import Downstream, encode_frames
 
 PARTITIONS = 3
 WAIT_S = 30.0

@@ -27,9 +27,9 @@ from live_adapters.measurable import choose_ports
 from live_adapters.pipeline import events_pb2
 from live_adapters.pipeline.codec import EventArray, blank_events, encode_ingest
 from live_adapters.pipeline.config import RunConfig, configure
-from live_adapters.pipeline.control import ROUTES
-from live_adapters.pipeline.ingesttokens import METADATA_KEY, make_token
-from live_adapters.pipeline.rules import GatewayRules, Quota
+from live_adapters.pipeline.ingress.control import ROUTES
+from live_adapters.pipeline.ingress.ingesttokens import METADATA_KEY, make_token
+from live_adapters.pipeline.ingress.rules import GatewayRules, Quota
 from live_adapters.pipeline.supervisor import Supervisor
 from sentra_sim.scenario import load_scenario, with_load
 

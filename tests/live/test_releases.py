@@ -13,8 +13,8 @@ from live_adapters import stack as local_stack
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import PRICING_RELEASES, WORKER_RELEASES, read_log
 from live_adapters.pipeline.pricing import PricingClient
-from live_adapters.pipeline.releases import list_releases
-from live_adapters.pipeline.storage import reset_stores
+from live_adapters.pipeline.releases.releases import list_releases
+from live_adapters.pipeline.stores.storage import reset_stores
 from live_adapters.verify import verify_stores
 from tests.live.back_half import back_half, make_config, make_events, produce, until_taken
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from live_adapters import stack as local_stack
-from live_adapters.pipeline.ledger import connect
-from live_adapters.pipeline.storage import ask_clickhouse, count_effects, open_redis, reset_stores
+from live_adapters.pipeline.stores.ledger import connect
+from live_adapters.pipeline.stores.storage import ask_clickhouse, count_effects, open_redis, reset_stores
 from sentra_sim.errors import PlantError
 from tests.live.back_half import make_config
 

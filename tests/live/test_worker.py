@@ -11,9 +11,9 @@ import pytest
 from live_adapters import stack as local_stack
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import CLICKHOUSE_VISIBLE, FANOUT_SENT, SUBSCRIBER_DELIVERED, WORKER_FRAMES, read_log
-from live_adapters.pipeline.hotstate import SCRIPT
-from live_adapters.pipeline.ledger import ZombieError, connect
-from live_adapters.pipeline.storage import count_effects, open_redis, reset_stores
+from live_adapters.pipeline.stores.hotstate import SCRIPT
+from live_adapters.pipeline.stores.ledger import ZombieError, connect
+from live_adapters.pipeline.stores.storage import count_effects, open_redis, reset_stores
 from live_adapters.verify import Verdict, verify_stores
 from tests.live.back_half import Processes, back_half, make_config, make_events, produce, until_taken
 

@@ -12,8 +12,8 @@ from live_adapters import stack as local_stack
 from live_adapters.pipeline.codec import blank_events
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import SUBSCRIBER_DELIVERED, read_log
-from live_adapters.pipeline.ledger import connect
-from live_adapters.pipeline.storage import reset_stores
+from live_adapters.pipeline.stores.ledger import connect
+from live_adapters.pipeline.stores.storage import reset_stores
 from live_adapters.verify import verify_stores
 from tests.live.back_half import (
     Processes,

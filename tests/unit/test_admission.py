@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from live_adapters.pipeline.acks import AckBook
-from live_adapters.pipeline.admission import Admission, Marks
-from live_adapters.pipeline.batcher import Batcher, frame_id
 from live_adapters.pipeline.codec import EventArray, blank_events, decode_request, encode_ingest
-from live_adapters.pipeline.gatemetrics import metrics_text
-from live_adapters.pipeline.gatestate import GateState
-from live_adapters.pipeline.ingesttokens import make_token, tenant_of_token
-from live_adapters.pipeline.quota import TokenBuckets
-from live_adapters.pipeline.reasons import REASONS, MessageRefused, Reason
-from live_adapters.pipeline.rules import GatewayRules, Quota, parse_rules, rules_data
-from live_adapters.pipeline.weights import check_weights, read_weights, write_weights
+from live_adapters.pipeline.ingress.acks import AckBook
+from live_adapters.pipeline.ingress.admission import Admission, Marks
+from live_adapters.pipeline.ingress.batcher import Batcher, frame_id
+from live_adapters.pipeline.ingress.gatemetrics import metrics_text
+from live_adapters.pipeline.ingress.gatestate import GateState
+from live_adapters.pipeline.ingress.ingesttokens import make_token, tenant_of_token
+from live_adapters.pipeline.ingress.quota import TokenBuckets
+from live_adapters.pipeline.ingress.reasons import REASONS, MessageRefused, Reason
+from live_adapters.pipeline.ingress.rules import GatewayRules, Quota, parse_rules, rules_data
+from live_adapters.pipeline.ingress.weights import check_weights, read_weights, write_weights
 from sentra_sim.errors import InputError
 from sentra_sim.units import NS_PER_S
 

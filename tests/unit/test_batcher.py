@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_adapters.pipeline.batcher import Batcher, Frame, frame_id
 from live_adapters.pipeline.codec import EventArray, blank_events
+from live_adapters.pipeline.ingress.batcher import Batcher, Frame, frame_id
 from sentra_sim.scenario.keys import partition_of
 
 LINGER_NS = 15

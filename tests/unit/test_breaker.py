@@ -1,6 +1,6 @@
 """The circuit breaker, state by state, on a clock that the test moves."""
 
-from live_adapters.pipeline.breaker import Breaker, State
+from live_adapters.pipeline.stores.breaker import Breaker, State
 
 
 class Clock:

@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from live_adapters.pipeline.broadcast import decode_message, encode_tenants
 from live_adapters.pipeline.config import RunConfig, read_config, write_config
-from live_adapters.pipeline.door import Door
-from live_adapters.pipeline.fanout import MAX_CONNECTIONS, Edge
-from live_adapters.pipeline.httphead import parse_head
-from live_adapters.pipeline.ingest import Offsets
-from live_adapters.pipeline.memory import Memory
-from live_adapters.pipeline.poll import PIECE, ROW
-from live_adapters.pipeline.position import (
+from live_adapters.pipeline.consumer.poll import PIECE, ROW
+from live_adapters.pipeline.edge.broadcast import decode_message, encode_tenants
+from live_adapters.pipeline.edge.door import Door
+from live_adapters.pipeline.edge.httphead import parse_head
+from live_adapters.pipeline.edge.ingest import Offsets
+from live_adapters.pipeline.edge.memory import Memory
+from live_adapters.pipeline.edge.position import (
     Position,
     everyone,
     furthest,
@@ -27,12 +26,12 @@ from live_adapters.pipeline.position import (
     parse_position,
     within_poll,
 )
-from live_adapters.pipeline.readers import MAX_UNSENT_BYTES
-from live_adapters.pipeline.refusal import RefusedError
-from live_adapters.pipeline.replay import Again, Replay
-from live_adapters.pipeline.subscription import Subscription, subscription
-from live_adapters.pipeline.tokens import mint_token, read_token
-from live_adapters.pipeline.websocket import (
+from live_adapters.pipeline.edge.readers import MAX_UNSENT_BYTES
+from live_adapters.pipeline.edge.refusal import RefusedError
+from live_adapters.pipeline.edge.replay import Again, Replay
+from live_adapters.pipeline.edge.subscription import Subscription, subscription
+from live_adapters.pipeline.edge.tokens import mint_token, read_token
+from live_adapters.pipeline.edge.websocket import (
     CLOSE,
     PING,
     PROTOCOL_ERROR,
@@ -41,6 +40,7 @@ from live_adapters.pipeline.websocket import (
     ControlFrames,
     accept,
 )
+from live_adapters.pipeline.fanout import MAX_CONNECTIONS, Edge
 from sentra_sim.scenario import load_scenario
 from sentra_sim.units import NS_PER_S
 

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from live_adapters.pipeline.broadcast import decode_message, encode_tenants
-from live_adapters.pipeline.ingest import FrameParser, IngestProtocol, Offsets
-from live_adapters.pipeline.outbox import HEADER, Downstream, encode_frames
-from live_adapters.pipeline.poll import PIECE, ROW, Effects, Part, Poll
-from live_adapters.pipeline.websocket import binary_frame
+from live_adapters.pipeline.consumer.poll import PIECE, ROW, Effects, Part, Poll
+from live_adapters.pipeline.edge.broadcast import decode_message, encode_tenants
+from live_adapters.pipeline.edge.ingest import FrameParser, IngestProtocol, Offsets
+from live_adapters.pipeline.edge.websocket import binary_frame
+from live_adapters.pipeline.stores.outbox import HEADER, Downstream, encode_frames
 
 
 def some_pieces(*shares: tuple[int, int, int, int]) -> np.ndarray:

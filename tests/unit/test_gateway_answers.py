@@ -16,9 +16,10 @@ from live_adapters.measurable import choose_ports
 from live_adapters.pipeline import events_pb2
 from live_adapters.pipeline.codec import blank_events, encode_ingest
 from live_adapters.pipeline.config import RunConfig
-from live_adapters.pipeline.exchange import MAX_UNANSWERED
 from live_adapters.pipeline.gateway import Gateway, drain, start_server
-from live_adapters.pipeline.rules import GatewayRules
+from live_adapters.pipeline.ingress.exchange import MAX_UNANSWERED
+from live_adapters.pipeline.ingress.intake import Intake
+from live_adapters.pipeline.ingress.rules import GatewayRules
 from sentra_sim.scenario import load_scenario
 
 SCENARIO = load_scenario(Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml")
@@ -93,15 +94,15 @@ async def client_of(scratch: Path, rules: GatewayRules) -> AsyncIterator[Client]
         **addresses,  # type: ignore[arg-type]
     )
     kafka = HeldKafka()
-    gateway = Gateway(config, kafka)
+    gateway = Gateway(Intake(config, kafka))
     server = await start_server(gateway, config.host, config.gateway_port)
     try:
         async with grpc.aio.insecure_channel(f"{config.host}:{config.gateway_port}") as channel:
             yield Client(gateway, kafka, server, channel)
     finally:
         await server.stop(grace=0)
-        await gateway.sender.close()
-        gateway.close()
+        await gateway.intake.sender.close()
+        gateway.intake.close()
 
 
 def orders(count: int, first: int = 1, tenant: int = 0) -> bytes:
@@ -138,10 +139,10 @@ def test_beyond_the_bound_messages_and_new_streams_are_refused_until_kafka_has_c
     async def story(client: Client) -> None:
         call = client.exchange()
         await call.write(orders(70))
-        await until(lambda: client.gateway.in_flight_events == 70)
+        await until(lambda: client.gateway.intake.in_flight_events == 70)
         await call.write(orders(30, 71, tenant=1))  # bronze: shed from 50 on
         await call.write(orders(30, 101))
-        await until(lambda: client.gateway.in_flight_events == 100)
+        await until(lambda: client.gateway.intake.in_flight_events == 100)
         await call.write(orders(5, 131))
         await until(lambda: client.gateway.state.received_events == 135)
 
@@ -180,7 +181,7 @@ def test_a_stream_is_answered_while_another_goes_on_sending(tmp_path: Path) -> N
         await until(lambda: client.kafka.events == 20)
         client.kafka.release(mine)
         assert (await answer).acked_events == 10
-        assert client.gateway.in_flight_events == 10
+        assert client.gateway.intake.in_flight_events == 10
 
     play(tmp_path, GatewayRules(), story)
 
@@ -203,7 +204,7 @@ def test_a_drain_at_its_deadline_still_answers_what_was_taken(tmp_path: Path) ->
             await call.code() is grpc.StatusCode.OK
         )  # an error would make the client's gRPC drop answers not yet read
         await draining
-        assert client.gateway.state.open_streams == client.gateway.in_flight_events == 0
+        assert client.gateway.state.open_streams == client.gateway.intake.in_flight_events == 0
 
     play(tmp_path, GatewayRules(drain_s=0.0), story)
 
@@ -216,7 +217,7 @@ def test_a_client_that_leaves_in_the_middle_leaves_nothing_behind(tmp_path: Path
         call.cancel()
         await until(lambda: client.gateway.state.open_streams == 0)
         client.kafka.release()
-        await until(lambda: client.gateway.in_flight_events == 0)
+        await until(lambda: client.gateway.intake.in_flight_events == 0)
         assert json.loads(json.dumps(client.gateway.state.counters()))["acked_events"] == 10
 
     play(tmp_path, GatewayRules(), story)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from live_adapters.pipeline.gathering import GROWING_POLLS, GatherTime
+from live_adapters.pipeline.consumer.gathering import GROWING_POLLS, GatherTime
 
 
 def test_at_a_normal_load_the_scenario_decides() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from live_adapters.pipeline.codec import EventArray, blank_events
-from live_adapters.pipeline.poll import (
+from live_adapters.pipeline.consumer.poll import (
     MAX_SESSIONS,
     Batch,
     Originals,

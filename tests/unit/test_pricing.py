@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from live_adapters.pipeline.valuation import CHUNK_EVENTS, RATE, call_value, contract_of, price_events
+from live_adapters.pipeline.releases.valuation import CHUNK_EVENTS, RATE, call_value, contract_of, price_events
 
 KEYS = np.arange(2000, dtype=np.uint32)
 

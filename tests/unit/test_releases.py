@@ -13,19 +13,20 @@ import numpy as np
 import pytest
 import yaml
 
-from live_adapters.pipeline import candidate as candidate_module
-from live_adapters.pipeline import routing
-from live_adapters.pipeline.candidate import Candidate, Order
+from live_adapters.measurable import PORTS
 from live_adapters.pipeline.config import RELEASES, configure, read_config
+from live_adapters.pipeline.consumer.poll import PIECE, Poll, released
 from live_adapters.pipeline.hoplog import JOBS, PRICING_RELEASES, HopLog, read_log
-from live_adapters.pipeline.poll import PIECE, Poll, released
 from live_adapters.pipeline.pricing import PricingClient, PricingProtocol
-from live_adapters.pipeline.pricingpool import SHADOW_SHARE, PricingPool
-from live_adapters.pipeline.pricingwire import ANSWER, REQUEST, Priced, pack_answer, pack_order, unpack_split
-from live_adapters.pipeline.releases import CHANGES, STABLE, list_releases, load_release, parse_release
-from live_adapters.pipeline.routing import canary_of, goes_to_canary
-from live_adapters.pipeline.tally import LAST_JOBS, Job, Tally
-from live_adapters.pipeline.valuation import price_events
+from live_adapters.pipeline.releases import candidate as candidate_module
+from live_adapters.pipeline.releases import routing
+from live_adapters.pipeline.releases.candidate import Candidate, Order
+from live_adapters.pipeline.releases.pricingpool import SHADOW_SHARE, PricingPool
+from live_adapters.pipeline.releases.pricingwire import ANSWER, REQUEST, Priced, pack_answer, pack_order, unpack_split
+from live_adapters.pipeline.releases.releases import CHANGES, STABLE, list_releases, load_release, parse_release
+from live_adapters.pipeline.releases.routing import canary_of, goes_to_canary
+from live_adapters.pipeline.releases.tally import LAST_JOBS, Job, Tally
+from live_adapters.pipeline.releases.valuation import price_events
 from sentra_sim.errors import InputError, PlantError
 from sentra_sim.scenario import load_scenario
 from sentra_sim.scenario.keys import partition_of
@@ -138,7 +139,7 @@ def test_a_run_starts_with_the_weights_that_it_was_configured_with(tmp_path: Pat
     ports = SimpleNamespace(port=1, host="127.0.0.1")
     stack: Any = SimpleNamespace(kafka="", postgres_socket_dsn="", redis_socket="", redis=ports, clickhouse=ports)
     scenario = load_scenario(RELEASES.parent / "scenarios" / "sentra.yaml")
-    numbers = {"gateway": 1, "pricing": 2, "fanout": 3, "fanout_ingest": 4}
+    numbers = dict.fromkeys(PORTS, 1)
     weights = {"stable": 0.9, "good": 0.1}
     config = configure(scenario, stack, numbers, tmp_path, topic="t", release_weights=weights)
     assert read_config(config.file) == config

@@ -6,9 +6,9 @@ from itertools import islice
 
 import pytest
 
-from live_adapters.pipeline.breaker import Breaker, State
-from live_adapters.pipeline.retry import Backoff, StoreAwayError
-from live_adapters.pipeline.storecalls import StoreCalls
+from live_adapters.pipeline.stores.breaker import Breaker, State
+from live_adapters.pipeline.stores.retry import Backoff, StoreAwayError
+from live_adapters.pipeline.stores.storecalls import StoreCalls
 from sentra_sim.errors import PlantError
 
 SOON = Backoff(base_s=1e-4, cap_s=1e-3, total_s=60.0)

@@ -1,0 +1,1 @@
+"""The fanout edge: who may read what, in which form, and what a reader missed."""

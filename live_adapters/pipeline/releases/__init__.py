@@ -1,0 +1,1 @@
+"""What the pricing service runs: releases, which keys go to which, their work and their account."""
