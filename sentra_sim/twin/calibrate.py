@@ -13,7 +13,7 @@ from sentra_sim.scenario import Scenario, scenario_data
 from sentra_sim.twin.delays import Predict, fit_delays, with_delays_of
 from sentra_sim.twin.demands import fit_demands
 from sentra_sim.twin.model import ProcessFit, TrainingRun, Twin, apply_stations, fitted_values
-from sentra_sim.twin.observe import Observation, observe, run_hash
+from sentra_sim.twin.observe import Floats, Observation, observe, run_hash
 from sentra_sim.twin.simulate import Replay, Simulated
 
 DISCIPLINES = ("fifo-slice", "ps")
@@ -112,11 +112,22 @@ def _loss(scenario: Scenario, observations: Sequence[Observation], predict: Pred
     for seen in observations:
         simulated = predict(scenario, seen)
         scale = float(np.mean(seen.end_to_end))
-        distances = [float(np.nanmean(np.abs(seen.hops[hop] - simulated.hops[hop]))) for hop in seen.hops]
-        found.append(
-            (float(np.mean(np.abs(seen.end_to_end - simulated.end_to_end))) + float(np.nanmean(distances))) / scale
-        )
+        never_s = seen.run.manifest.seconds
+        hops = [_distance(seen.hops[hop], simulated.hops[hop], never_s) for hop in seen.hops]
+        known = [distance for distance in hops if distance is not None]
+        whole = _distance(seen.end_to_end, simulated.end_to_end, never_s) or 0.0
+        found.append((whole + float(np.mean(known))) / scale)
     return float(np.mean(found))
+
+
+def _distance(measured: Floats, simulated: Floats, never_s: float) -> float | None:
+    """Returns the mean distance of two quantile functions, None where nothing was measured.
+
+    What the simulation, saturated, never brings in the window is late by at least the window's length, `never_s`.
+    """
+    if np.isnan(measured).all():
+        return None
+    return never_s if np.isnan(simulated).all() else float(np.mean(np.abs(measured - simulated)))
 
 
 def _repeatability(observations: Sequence[Observation]) -> dict[str, float]:

@@ -148,11 +148,10 @@ async def until_logged(processes: Processes, name: str, text: str, times: int = 
 
 
 def kill_store(name: str) -> None:
-    """Kills a component of the stack and brings the stack up again, which repairs it on its port and data."""
+    """Kills a component of the stack; `stack.up` repairs it on its port and data."""
     (store,) = [component for component in local_stack.status() if component.name == name]
     assert store.pid is not None
     os.kill(store.pid, signal.SIGKILL)
-    local_stack.up()
 
 
 async def dead_letters(config: RunConfig, count: int) -> list[Any]:

@@ -65,7 +65,8 @@ def play(config: RunConfig, fault: Callable[[Processes], Awaitable[None]]) -> di
 
 def test_postgresql_killed_under_load_costs_time_but_no_event(config: RunConfig) -> None:
     async def fault(_: Processes) -> None:
-        await asyncio.to_thread(kill_store, "postgres")
+        kill_store("postgres")
+        await asyncio.to_thread(local_stack.up)
 
     counted = play(config, fault)
     assert counted["resumed"] >= 1
@@ -86,8 +87,10 @@ def test_connections_cut_again_and_again_lose_nothing_and_do_nothing_twice(confi
 
 
 def test_redis_killed_under_load_stops_nobody_and_is_rebuilt(config: RunConfig) -> None:
-    async def fault(_: Processes) -> None:
-        await asyncio.to_thread(kill_store, "redis")
+    async def fault(processes: Processes) -> None:
+        kill_store("redis")
+        await until_logged(processes, "worker", "(breaker open)")
+        await asyncio.to_thread(local_stack.up)
 
     counted = play(config, fault)
     assert counted["redis_failures"] >= 1
@@ -101,6 +104,7 @@ def test_redis_killed_while_nothing_happens_is_rebuilt_without_a_new_event(confi
         asyncio.run(produce(config, make_events(3_000)))
         asyncio.run(until_taken(config, 3_000))
         kill_store("redis")
+        local_stack.up()
         assert asyncio.run(verify_stores(config, 3_000, within_s=20.0)).faults == ()
 
 

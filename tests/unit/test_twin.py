@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import importlib
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -13,6 +16,7 @@ from sentra_sim.errors import CalibrationError, InputError
 from sentra_sim.records import IDLE_CORES, METRIC_COLUMNS, Run, Tables, read_run, write_run
 from sentra_sim.scenario import Scenario, load_scenario, parse_scenario, scenario_data, with_load
 from sentra_sim.twin import Twin, calibrate, load_twin, load_validation, save_twin, save_validation, validate
+from sentra_sim.twin.observe import PROBABILITIES, observe
 
 SENTRA = Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml"
 TRUE_SCALE = 1.6
@@ -87,6 +91,21 @@ def test_the_fit_recovers_a_delay_and_its_spread(world: World) -> None:
 def test_the_discipline_that_nature_uses_is_the_closer_one(world: World) -> None:
     assert world.twin.discipline == "fifo-slice"
     assert world.twin.losses["fifo-slice"] < world.twin.losses["ps"]
+
+
+def test_a_simulation_that_never_gets_through_is_far_away_not_an_error(world: World) -> None:
+    calibrating = importlib.import_module("sentra_sim.twin.calibrate")
+    seen = observe(world.training[0])
+    nothing = np.full(len(PROBABILITIES), np.nan)
+
+    @dataclass
+    class Saturated:
+        hops: dict[str, Any]
+        end_to_end: Any = field(default_factory=lambda: nothing)
+
+    same, stuck = Saturated(seen.hops, seen.end_to_end), Saturated(seen.hops | {"clickhouse": nothing})
+    assert calibrating._loss(seen.scenario, [seen], lambda *_: same) == 0.0
+    assert calibrating._loss(seen.scenario, [seen], lambda *_: stuck) > 50.0
 
 
 def test_a_held_out_load_is_predicted_and_the_verdict_says_so(world: World) -> None:
