@@ -15,11 +15,10 @@ _NUMBERING = re.compile(r"[-_# ]*\d+$")
 
 @dataclass(frozen=True)
 class ThreadUse:
-    """What a thread has had so far: seconds on a core, seconds waiting for one, and how often it was put on one."""
+    """What a thread has had so far: seconds on a core, and seconds waiting for one."""
 
     cpu_s: float
     run_delay_s: float
-    turns: int
 
 
 def thread_uses(pid: int) -> dict[int, ThreadUse]:
@@ -27,10 +26,10 @@ def thread_uses(pid: int) -> dict[int, ThreadUse]:
     found = {}
     for file in (PROC / str(pid) / "task").glob("*/schedstat"):
         try:
-            cpu_ns, delay_ns, turns = (int(word) for word in file.read_bytes().split())
+            cpu_ns, delay_ns = (int(word) for word in file.read_bytes().split()[:2])
         except (OSError, ValueError):
             continue  # the thread has ended meanwhile
-        found[int(file.parent.name)] = ThreadUse(cpu_ns / NS_PER_S, delay_ns / NS_PER_S, turns)
+        found[int(file.parent.name)] = ThreadUse(cpu_ns / NS_PER_S, delay_ns / NS_PER_S)
     return found
 
 

@@ -84,11 +84,6 @@ def encode_ingest(events: EventArray, request_id: int | None = None) -> bytes:
     return entries.tobytes() + bytes([_REQUEST_ID_TAG]) + request_id.to_bytes(8, "little")
 
 
-def decode_ingest(message: bytes) -> EventArray:
-    """Decodes the events of one `IngestRequest`; see `decode_request`."""
-    return decode_request(message)[0]
-
-
 def decode_request(message: bytes) -> tuple[EventArray, int | None]:
     """Decodes one `IngestRequest` into its events and its request id; foreign but valid encodings go through protobuf.
 

@@ -26,7 +26,6 @@ from live_adapters.pipeline.process import Lifecycle, run_process
 from sentra_sim.errors import PlantError
 
 SERVICE = "sentra.v1.Ingest"
-MAX_UNACKED_EVENTS = 200_000  # beyond it `Stream` is not read: gRPC's flow control slows the producers down
 HARD_LIMIT = 4  # times the longest message that is read at all, and so refused with a reason
 FINISH_S = 4.0  # for streams that were cut to be answered
 FLUSH_S = 3.0
@@ -51,8 +50,7 @@ class Gateway:
         try:
             # Read directly: the iterator that gRPC offers is a generator around this very call.
             while (message := await context.read()) is not grpc.aio.EOF:
-                if self.state.chaos.delay_s:
-                    await self.intake.delay()
+                await self.intake.delay()
                 try:
                     events, _id = self.intake.read(message)
                 except MessageRefused as error:
@@ -63,8 +61,8 @@ class Gateway:
                     refused.add(self.state.refuse_events(events, codes))
                 self.intake.buffer(accepted)
                 received += len(events)
-                if self.intake.sender.unacked_events >= MAX_UNACKED_EVENTS:
-                    await self.intake.sender.until_below(MAX_UNACKED_EVENTS)
+                # Beyond the bound the stream is not read: gRPC's flow control slows the producer down.
+                await self.intake.sender.until_below(self.rules.max_in_flight_events)
             await self.intake.flush()
         finally:
             self.state.stream_closed()

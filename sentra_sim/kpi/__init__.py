@@ -1,6 +1,6 @@
 """KPIs, computed once for both sources of a run."""
 
-from sentra_sim.kpi.compute import QUANTILES, Kpi, breaches, cpu_cores, final_hop, kpis, window_metric
+from sentra_sim.kpi.compute import QUANTILES, Kpi, breaches, cpu_cores, end_to_end, final_hop, kpis, window_metric
 from sentra_sim.kpi.hops import breakdown_of, hop_breakdown
 from sentra_sim.kpi.timeline import Timeline, timeline, window_of
 from sentra_sim.kpi.waterfall import Step, Waterfall, slowest, waterfall
@@ -14,6 +14,7 @@ __all__ = [
     "breaches",
     "breakdown_of",
     "cpu_cores",
+    "end_to_end",
     "final_hop",
     "hop_breakdown",
     "kpis",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from sentra_sim.kpi.timeline import Timeline, timeline
 from sentra_sim.records import Run
-from sentra_sim.scenario import Scenario, hop_edges
+from sentra_sim.scenario import INTENDED, Scenario, hop_edges
 from sentra_sim.stats import SECTIONS, Interval, mean_interval, quantile_interval
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
@@ -59,8 +59,14 @@ def window_metric(run: Run, name: str) -> pl.DataFrame:
 
 
 def final_hop(scenario: Scenario) -> str:
-    """Returns the hop that counts as delivered: where the span `e2e` ends, else the last hop of the pipeline."""
-    return scenario.kpis["e2e"].end if "e2e" in scenario.kpis else hop_edges(scenario)[-1].hop
+    """Returns the hop that counts as delivered: where the end-to-end span ends."""
+    return end_to_end(scenario)[1]
+
+
+def end_to_end(scenario: Scenario) -> tuple[str, str]:
+    """Returns between which hops end-to-end time is counted: those of the span `e2e`, else the whole way."""
+    span = scenario.kpis.get("e2e")
+    return (span.start, span.end) if span else (INTENDED, hop_edges(scenario)[-1].hop)
 
 
 def _latencies(line: Timeline, scenario: Scenario) -> list[Kpi]:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentra_sim.errors import InputError
+from sentra_sim.kpi.compute import end_to_end
 from sentra_sim.records import Run, hop_column
 from sentra_sim.scenario import INTENDED, hop_edges
 from sentra_sim.units import NS_PER_S
@@ -80,7 +81,7 @@ def slowest(run: Run, count: int) -> list[Waterfall]:
     frames, manifest = run.tables.frames, run.manifest
     row = np.repeat(np.arange(frames.height), frames["events"].to_numpy())
     intended_ns = _intended_ns(run, row)
-    start, end = _span(run)
+    start, end = end_to_end(run.manifest.load_scenario())
     latency_ns = _passed(run, end)[row] - (intended_ns if start == INTENDED else _passed(run, start)[row])
     window = (intended_ns >= manifest.warmup_s * NS_PER_S) & (
         intended_ns < (manifest.warmup_s + manifest.seconds) * NS_PER_S
@@ -94,7 +95,7 @@ def slowest(run: Run, count: int) -> list[Waterfall]:
 def _way(run: Run, row: int, place: int) -> Waterfall:
     frames = run.tables.frames
     intended_ns = float(_intended_ns(run, np.array([row]), slice(place, place + 1))[0])
-    start, end = _span(run)
+    start, end = end_to_end(run.manifest.load_scenario())
     passed = {INTENDED: 0.0} | {hop: _since(frames[hop_column(hop)][row], intended_ns) for hop in run.manifest.hops()}
     edges = hop_edges(run.manifest.load_scenario())
     began, ended = passed[start], passed[end]
@@ -112,13 +113,6 @@ def _way(run: Run, row: int, place: int) -> Waterfall:
 
 def _since(at_ns: int | None, intended_ns: float) -> float | None:
     return None if at_ns is None else (at_ns - intended_ns) / NS_PER_S
-
-
-def _span(run: Run) -> tuple[str, str]:
-    """Returns the hops between which end-to-end time is counted: the span `e2e`, else all of the way."""
-    scenario = run.manifest.load_scenario()
-    span = scenario.kpis.get("e2e")
-    return (span.start, span.end) if span else (INTENDED, hop_edges(scenario)[-1].hop)
 
 
 def _first_events(run: Run) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sentra_sim.kpi import Timeline, cpu_cores, kpis, timeline
+from sentra_sim.kpi import Timeline, cpu_cores, end_to_end, kpis, timeline
 from sentra_sim.records import IDLE_CORES, Run
 from sentra_sim.scenario import INTENDED, Batcher, Log, Scenario, Store, hop_edges, only
 
@@ -86,9 +86,7 @@ def hop_quantiles(line: Timeline, scenario: Scenario) -> dict[str, Floats]:
 
 def end_to_end_quantiles(line: Timeline, scenario: Scenario) -> Floats:
     """Returns the seconds of the span `e2e`, else from intended to the last hop, at PROBABILITIES over events."""
-    span = scenario.kpis.get("e2e")
-    start, end = (span.start, span.end) if span else (INTENDED, hop_edges(scenario)[-1].hop)
-    return _quantiles(line.span(start, end))
+    return _quantiles(line.span(*end_to_end(scenario)))
 
 
 def count_jobs(line: Timeline, scenario: Scenario, poll: NDArray[np.int64], partition: NDArray[np.int16]) -> Counts:

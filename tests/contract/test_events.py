@@ -8,7 +8,7 @@ from live_adapters.pipeline.codec import (
     EventArray,
     blank_events,
     decode_events,
-    decode_ingest,
+    decode_request,
     encode_ingest,
     event_dtype,
 )
@@ -49,7 +49,7 @@ def test_the_codec_reads_what_protobuf_writes(event_bytes: int) -> None:
     events = some_events(20, event_bytes)
     request = events_pb2.IngestRequest(events=[as_message(row) for row in events])
     assert request.SerializeToString() == encode_ingest(events)
-    assert decode_ingest(request.SerializeToString()).tobytes() == events.tobytes()
+    assert decode_request(request.SerializeToString())[0].tobytes() == events.tobytes()
     block = b"".join(event.SerializeToString() for event in request.events)
     assert decode_events(block, 20).tobytes() == events.tobytes()
 
@@ -66,7 +66,7 @@ def test_fields_in_another_order_and_unknown_fields_are_read() -> None:
         unknown = bytes([15 << 3 | 0, 42])  # field 15, a varint that this version of the contract does not know
         entry = halves[1].SerializeToString() + unknown + halves[0].SerializeToString()
         shuffled += bytes([1 << 3 | 2, len(entry)]) + entry
-    read = decode_ingest(shuffled)
+    read = decode_request(shuffled)[0]
     for name in FIELDS:
         np.testing.assert_array_equal(read[name], events[name])
 
@@ -74,7 +74,7 @@ def test_fields_in_another_order_and_unknown_fields_are_read() -> None:
 def test_events_without_a_frame_are_read_because_the_gateway_sets_it() -> None:
     message = as_message(some_events(1)[0])
     message.ClearField("frame")
-    read = decode_ingest(events_pb2.IngestRequest(events=[message]).SerializeToString())
+    read = decode_request(events_pb2.IngestRequest(events=[message]).SerializeToString())[0]
     assert read["frame"].tolist() == [0]
     assert read["sequence"].tolist() == [1]
 
@@ -85,7 +85,7 @@ def test_attributes_survive_an_encoding_that_is_not_canonical(length: int) -> No
     for number, message in enumerate(messages):
         message.ClearField("frame")
         message.attributes = bytes([number + 1]) * length
-    read = decode_ingest(events_pb2.IngestRequest(events=messages).SerializeToString())
+    read = decode_request(events_pb2.IngestRequest(events=messages).SerializeToString())[0]
     assert [row["attributes"].tobytes() for row in read] == [message.attributes for message in messages]
     assert decode_events(read.tobytes(), 3).tobytes() == read.tobytes()
 
@@ -98,7 +98,7 @@ def test_attributes_of_several_or_impossible_lengths_are_refused(attributes: lis
         message.attributes = value
         request.events.append(message)
     with pytest.raises(ValueError, match="attributes of all events must be of one length from 2 to 65 bytes, got"):
-        decode_ingest(request.SerializeToString())
+        decode_request(request.SerializeToString())
 
 
 @pytest.mark.parametrize("missing", [name for name in FIELDS if name != "frame"])
@@ -106,21 +106,21 @@ def test_an_event_that_lacks_a_field_is_refused_by_name(missing: str) -> None:
     message = as_message(some_events(1)[0])
     message.ClearField(missing)
     with pytest.raises(ValueError, match=f"every event must carry {missing}"):
-        decode_ingest(events_pb2.IngestRequest(events=[message]).SerializeToString())
+        decode_request(events_pb2.IngestRequest(events=[message]).SerializeToString())
 
 
 @pytest.mark.parametrize("garbage", [b"\x00", b"not protobuf at all", encode_ingest(some_events(2))[:-5]])
 def test_bytes_that_are_no_request_are_refused(garbage: bytes) -> None:
     with pytest.raises(ValueError, match=r"must be a serialised sentra\.v1\.IngestRequest"):
-        decode_ingest(garbage)
+        decode_request(garbage)
 
 
 def test_an_empty_request_holds_no_events() -> None:
-    assert len(decode_ingest(events_pb2.IngestRequest().SerializeToString())) == 0
+    assert len(decode_request(events_pb2.IngestRequest().SerializeToString())[0]) == 0
 
 
 def test_decoded_events_can_be_stamped() -> None:
-    read = decode_ingest(encode_ingest(some_events(2)))
+    read = decode_request(encode_ingest(some_events(2)))[0]
     read["frame"] = 9
     assert read.dtype == event_dtype(64)
     assert read["frame"].tolist() == [9, 9]

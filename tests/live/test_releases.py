@@ -12,7 +12,7 @@ import pytest
 from live_adapters import stack as local_stack
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import PRICING_RELEASES, WORKER_RELEASES, read_log
-from live_adapters.pipeline.pricing import PricingClient
+from live_adapters.pipeline.releases.pricingclient import PricingClient
 from live_adapters.pipeline.releases.releases import list_releases
 from live_adapters.pipeline.stores.storage import reset_stores
 from live_adapters.verify import verify_stores

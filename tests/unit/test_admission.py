@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +20,6 @@ from live_adapters.pipeline.ingress.ingesttokens import make_token, tenant_of_to
 from live_adapters.pipeline.ingress.quota import TokenBuckets
 from live_adapters.pipeline.ingress.reasons import REASONS, MessageRefused, Reason
 from live_adapters.pipeline.ingress.rules import GatewayRules, Quota, parse_rules, rules_data
-from live_adapters.pipeline.ingress.weights import check_weights, read_weights, write_weights
 from sentra_sim.errors import InputError
 from sentra_sim.units import NS_PER_S
 
@@ -220,31 +218,6 @@ def test_rules_survive_their_file_and_tell_what_is_wrong() -> None:
         Quota(1, 0.0, 1.0)
     with pytest.raises(InputError, match=r"tenants must be 0 to 2, got \[3\]"):
         Admission(rules, 3, 0)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        None,
-        [],
-        {},
-        {"stable": 0.5},
-        {"stable": True},
-        {"a": 1.5, "b": -0.5},
-        {"UP": 1},
-        {"a": "1"},
-        {"a": float("nan")},
-    ],
-)
-def test_release_weights_must_be_shares_that_sum_to_one(wrong: object) -> None:
-    with pytest.raises(InputError, match=r"release-weights.*must .*, got .*; "):
-        check_weights(wrong)
-
-
-def test_release_weights_are_kept(tmp_path: Path) -> None:
-    assert read_weights(tmp_path, {"stable": 1.0}) == {"stable": 1.0}
-    write_weights(tmp_path, check_weights({"stable": 0.9, "canary": 0.1}))
-    assert read_weights(tmp_path, {"stable": 1.0}) == {"stable": 0.9, "canary": 0.1}
 
 
 def test_metrics_name_every_reason_from_the_start_and_never_more_tenants_than_there_are() -> None:

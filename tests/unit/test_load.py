@@ -8,7 +8,7 @@ import pytest
 
 from live_adapters.load import SESSION, MessageSource, Pacer, summarise
 from live_adapters.pipeline import events_pb2
-from live_adapters.pipeline.codec import decode_ingest
+from live_adapters.pipeline.codec import decode_request
 from live_adapters.pipeline.config import RunConfig, read_config, write_config
 from live_adapters.pipeline.hoplog import GENERATOR_MESSAGES, HopLog, read_log
 from sentra_sim.scenario import load_scenario, with_load
@@ -67,7 +67,7 @@ def make_pacer(
 def test_messages_carry_the_drawn_events_with_their_intended_times(tmp_path: Path, arrivals: str) -> None:
     config = make_config(tmp_path, arrivals)
     pacer, source = make_pacer(config, Clock())
-    messages = [decode_ingest(message) for message in pacer.messages()]
+    messages = [decode_request(message)[0] for message in pacer.messages()]
     events = np.concatenate(messages)
     offered = draw_offered(config.scenario.load, SECONDS, config.seed)
     assert len(messages) == len(offered.send_s) == len(source)
@@ -91,7 +91,7 @@ def test_after_a_stall_everything_missed_is_sent_at_once_and_counted_as_late(tmp
     clock = Clock()
     clock.stalls[20] = 21_000_000  # 21 ms, ten ticks and a half, within the window
     pacer, source = make_pacer(config, clock)
-    events = sum(len(decode_ingest(message)) for message in pacer.messages())
+    events = sum(len(decode_request(message)[0]) for message in pacer.messages())
     assert events == 1_000
     late_ms = (pacer.sent_ns - source.due_ns) / 1e6
     assert (late_ms > 0.5).sum() == 11
@@ -116,7 +116,7 @@ def test_asked_to_stop_it_ends_with_what_is_sent(tmp_path: Path) -> None:
     config = make_config(tmp_path)
     clock = Clock()
     pacer, _ = make_pacer(config, clock, stopping=lambda: clock.now_ns > EPOCH_NS + 50_000_000)
-    sent = sum(len(decode_ingest(message)) for message in pacer.messages())
+    sent = sum(len(decode_request(message)[0]) for message in pacer.messages())
     assert 480 <= sent <= 520
     assert summarise(config, pacer, EPOCH_NS, events_pb2.IngestSummary()).sent_events == sent
 

@@ -52,7 +52,6 @@ def test_the_kernels_account_agrees_with_the_process_clock() -> None:
     use = thread_uses(os.getpid())[threading.get_native_id()]
     assert use.cpu_s == pytest.approx(time.thread_time(), abs=0.03)
     assert use.run_delay_s >= 0.0
-    assert use.turns > 0
 
 
 def test_a_childs_work_counts_while_it_lives_and_after() -> None:
@@ -121,8 +120,8 @@ def test_threads_of_a_pool_count_as_one_and_ended_ones_stay_counted(monkeypatch:
     monkeypatch.setattr(
         "live_adapters.threadstat.thread_group", lambda pid, thread: names[thread].rstrip("0123456789").rstrip("-")
     )
-    account.add(7, {thread: ThreadUse(1.0, 0.0, 1) for thread in names})
-    account.add(7, {1: ThreadUse(1.5, 0.0, 2), 3: ThreadUse(0.25, 0.0, 1)})  # 2 has ended, 3's id is another thread's
+    account.add(7, {thread: ThreadUse(1.0, 0.0) for thread in names})
+    account.add(7, {1: ThreadUse(1.5, 0.0), 3: ThreadUse(0.25, 0.0)})  # 2 has ended, 3's id is another thread's
     assert account.total() == {"pool": 2.5, "C2 CompilerThre": 1.25}
 
 

@@ -17,10 +17,11 @@ from live_adapters.measurable import PORTS
 from live_adapters.pipeline.config import RELEASES, configure, read_config
 from live_adapters.pipeline.consumer.poll import PIECE, Poll, released
 from live_adapters.pipeline.hoplog import JOBS, PRICING_RELEASES, HopLog, read_log
-from live_adapters.pipeline.pricing import PricingClient, PricingProtocol
+from live_adapters.pipeline.pricing import PricingProtocol
 from live_adapters.pipeline.releases import candidate as candidate_module
 from live_adapters.pipeline.releases import routing
 from live_adapters.pipeline.releases.candidate import Candidate, Order
+from live_adapters.pipeline.releases.pricingclient import PricingClient
 from live_adapters.pipeline.releases.pricingpool import SHADOW_SHARE, PricingPool
 from live_adapters.pipeline.releases.pricingwire import ANSWER, REQUEST, Priced, pack_answer, pack_order, unpack_split
 from live_adapters.pipeline.releases.releases import CHANGES, STABLE, list_releases, load_release, parse_release

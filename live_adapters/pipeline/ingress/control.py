@@ -17,7 +17,7 @@ from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.ingress.gatemetrics import CONTENT_TYPE, metrics_text
 from live_adapters.pipeline.ingress.gatestate import Chaos, GateState
 from live_adapters.pipeline.ingress.openapi import MAX_DELAY_S, describe
-from live_adapters.pipeline.ingress.weights import check_weights, read_weights, write_weights
+from live_adapters.pipeline.releases.pricingclient import PricingClient
 from sentra_sim.errors import InputError, PlantError
 
 MAX_BODY_BYTES = 1 << 16
@@ -34,11 +34,7 @@ class _Handler(RequestHandler):
 
     def initialize(self, state: GateState, in_flight_events: Callable[[], int], config: RunConfig) -> None:
         self.state, self.in_flight_events = state, in_flight_events
-        self.scratch, self.weights, self.chaos_enabled = (
-            config.scratch,
-            config.release_weights,
-            config.gateway_rules.chaos,
-        )
+        self.pricing, self.chaos_enabled = (config.host, config.pricing_port), config.gateway_rules.chaos
 
     def prepare(self) -> None:
         """Refuses what a page in a browser might send: the port is for processes of this machine."""
@@ -124,16 +120,32 @@ class _OpenApi(_Handler):
 
 
 class _Weights(_Handler):
-    def get(self) -> None:
-        self.finish(dict(read_weights(self.scratch, self.weights)))
+    """The pricing service holds the weights and checks them; what it refuses is refused here in its words."""
 
-    def put(self) -> None:
+    async def get(self) -> None:
+        await self.answer(None)
+
+    async def put(self) -> None:
+        weights = self.json_body()
+        if not isinstance(weights, dict):
+            raise _bad_body(
+                InputError("weights: must be an object of shares by release, got another; see /openapi.json")
+            )
+        await self.answer(weights)
+
+    async def answer(self, weights: dict[str, Any] | None) -> None:
         try:
-            weights = check_weights(self.json_body())
+            client = await PricingClient.open(*self.pricing)
+            try:
+                if weights is not None:
+                    await client.set_weights(weights)
+                self.finish((await client.status())["weights"])
+            finally:
+                client.close()
         except InputError as error:
             raise _bad_body(error) from error
-        write_weights(self.scratch, weights)
-        self.finish(dict(weights))
+        except PlantError as error:
+            raise HTTPError(503) from error
 
 
 class _Chaos(_Handler):

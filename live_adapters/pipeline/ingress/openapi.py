@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from live_adapters.pipeline.ingress.weights import MAX_RELEASES
-
 MAX_DELAY_S = 5.0
 
 _SHARE = {"type": "number", "minimum": 0, "maximum": 1}
@@ -23,9 +21,8 @@ _SCHEMAS: dict[str, Any] = {
     },
     "ReleaseWeights": {
         "type": "object",
-        "description": "Share of keys by release; the shares sum to 1.",
+        "description": "Share of keys by release: stable and at most one canary; the shares sum to 1.",
         "minProperties": 1,
-        "maxProperties": MAX_RELEASES,
         "additionalProperties": _SHARE,
     },
     "Chaos": {
@@ -49,8 +46,10 @@ def describe() -> dict[str, Any]:
         "/openapi.json": {"get": _operation("This document.", {"200": None})},
         "/drain": {"post": _operation("Take no new streams, finish the open ones, end.", {"202": "Readiness"})},
         "/release-weights": {
-            "get": _operation("Shares of the releases.", {"200": "ReleaseWeights"}),
-            "put": _operation("Set them.", {"200": "ReleaseWeights", "400": "Error"}, body="ReleaseWeights"),
+            "get": _operation("Shares of the releases.", {"200": "ReleaseWeights", "503": "Error"}),
+            "put": _operation(
+                "Set them.", {"200": "ReleaseWeights", "400": "Error", "503": "Error"}, body="ReleaseWeights"
+            ),
         },
         "/chaos": {
             "get": _operation("Faults switched on.", {"200": "Chaos", "403": "Error"}),

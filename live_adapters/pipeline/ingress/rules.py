@@ -33,7 +33,8 @@ class GatewayRules:
     Attributes:
         max_message_bytes: Of one IngestRequest.
         max_attribute_bytes: Of one event's attributes.
-        max_in_flight_events: Beyond so many events not yet acknowledged by Kafka, `Exchange` refuses what gold tenants send.
+        max_in_flight_events: Beyond so many events not yet acknowledged by Kafka, `Stream` is not read and `Exchange`
+            refuses what gold tenants send.
         silver: Tenants whose events are shed from three quarters of that bound on.
         bronze: Tenants whose events are shed from half of it on. All other tenants are gold.
         retry_after_s: What a client is told to wait for after such a refusal; after one for a quota it is computed.

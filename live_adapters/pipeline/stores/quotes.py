@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from live_adapters.pipeline.consumer.poll import Poll
-from live_adapters.pipeline.pricing import PricingClient
+from live_adapters.pipeline.releases.pricingclient import PricingClient
 from live_adapters.pipeline.releases.pricingwire import Priced
 from live_adapters.pipeline.stores.retry import StoreAwayError
 from live_adapters.pipeline.stores.storecalls import StoreCalls
