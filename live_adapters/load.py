@@ -24,8 +24,8 @@ from live_adapters.pipeline import events_pb2
 from live_adapters.pipeline.codec import blank_events, encode_ingest
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import GENERATOR_MESSAGES, MESSAGES, HopLog
-from live_adapters.pipeline.ingress.ingesttokens import METADATA_KEY, make_token
 from live_adapters.pipeline.process import parent_id, read_arguments, write_ready
+from live_adapters.pipeline.tokens import METADATA_KEY, mint_token
 from live_adapters.scheduling import ask_short_slice
 from sentra_sim.errors import PlantError, SentraError
 from sentra_sim.rng import stream
@@ -39,6 +39,7 @@ SUMMARY_FILE = "generator.json"
 SESSION = 1
 START_AFTER_S = 0.3  # from ready to the first event, so that who watches sees the whole load
 CONNECT_S = 10.0
+TOKEN_S = 60.0  # the gateway looks at a token when the stream begins
 LOG_EVERY_S = 0.5
 NAP_S = 0.2  # longest sleep between two looks at whether to stop
 
@@ -196,7 +197,7 @@ def offer(config: RunConfig, stop: threading.Event) -> LoadSummary:
         pacer = Pacer(source, hop_log, lambda: stop.is_set() or os.getppid() != parent)
         write_ready(config.scratch / f"{NAME}.ready", str(epoch_ns))
         try:
-            answer = call(pacer.messages(), metadata=_tokens(config))
+            answer = call(pacer.messages(), metadata=_token(config))
         except grpc.RpcError as error:
             raise PlantError(
                 f"generator: the gateway ended the stream, {error.code().name}: {error.details()}"
@@ -206,11 +207,10 @@ def offer(config: RunConfig, stop: threading.Event) -> LoadSummary:
     return summarise(config, pacer, epoch_ns, answer)
 
 
-def _tokens(config: RunConfig) -> tuple[tuple[str, str], ...]:
-    """Returns the metadata that names every tenant of the load, when the gateway asks for tokens."""
+def _token(config: RunConfig) -> tuple[tuple[str, str], ...]:
+    """Returns the metadata with a token of every tenant, when the gateway asks for one."""
     secret = config.gateway_rules.token_secret
-    tenants = range(config.scenario.load.tenants if secret else 0)
-    return tuple((METADATA_KEY, make_token(secret, tenant)) for tenant in tenants)
+    return ((METADATA_KEY, mint_token(secret, None, time.time() + TOKEN_S)),) if secret else ()
 
 
 def main() -> None:

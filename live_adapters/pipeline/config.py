@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from live_adapters.pipeline.edge.tokens import new_secret
 from live_adapters.pipeline.ingress.rules import GatewayRules, parse_rules, rules_data
+from live_adapters.pipeline.tokens import new_secret
 from sentra_sim.errors import InputError
 from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only, parse_scenario, scenario_data
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,11 +19,11 @@ from live_adapters.pipeline.ingress.admission import Allowed
 from live_adapters.pipeline.ingress.control import start_control
 from live_adapters.pipeline.ingress.exchange import Exchange, retry_after
 from live_adapters.pipeline.ingress.gatestate import Refused
-from live_adapters.pipeline.ingress.ingesttokens import METADATA_KEY
 from live_adapters.pipeline.ingress.intake import Intake
 from live_adapters.pipeline.ingress.producer import make_producer
 from live_adapters.pipeline.ingress.reasons import MessageRefused, Reason
 from live_adapters.pipeline.process import Lifecycle, run_process
+from live_adapters.pipeline.tokens import METADATA_KEY, TokenError
 from sentra_sim.errors import PlantError
 
 SERVICE = "sentra.v1.Ingest"
@@ -106,12 +107,12 @@ class Gateway:
                 "gateway: drains, and takes no new streams; connect again",
                 retry_after(self.rules.retry_after_s),
             )
-        metadata = context.invocation_metadata() or ()
+        shown = dict(context.invocation_metadata() or ()).get(METADATA_KEY, "")
         try:
-            return self.intake.admission.allowed(str(value) for key, value in metadata if key == METADATA_KEY)
-        except ValueError as error:
+            return self.intake.admission.allowed(str(shown), time.time())
+        except TokenError as error:
             self.state.refused_streams[Reason.TOKEN.value] += 1
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, f"{METADATA_KEY}: {error}")
+            await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
         return None
 
 

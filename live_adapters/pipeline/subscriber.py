@@ -19,9 +19,9 @@ from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.edge.broadcast import decode_message
 from live_adapters.pipeline.edge.position import by_tenant, furthest, parse_position
 from live_adapters.pipeline.edge.subscription import WEBSOCKET_PATH
-from live_adapters.pipeline.edge.tokens import mint_token
 from live_adapters.pipeline.hoplog import JOBS, SUBSCRIBER_DELIVERED, VISIBLE, HopLog
 from live_adapters.pipeline.process import Lifecycle, run_process
+from live_adapters.pipeline.tokens import mint_token
 from sentra_sim.errors import PlantError
 
 CONNECT_S = 10.0

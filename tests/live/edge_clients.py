@@ -16,8 +16,8 @@ from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.consumer.poll import PIECE, ROW, Effects, Part, Poll
 from live_adapters.pipeline.edge.broadcast import decode_message
 from live_adapters.pipeline.edge.position import by_tenant, furthest, parse_position
-from live_adapters.pipeline.edge.tokens import mint_token
 from live_adapters.pipeline.stores.outbox import Downstream, encode_frames
+from live_adapters.pipeline.tokens import mint_token
 
 PARTITIONS = 3
 WAIT_S = 30.0

@@ -18,9 +18,9 @@ from live_adapters.pipeline.config import RunConfig, write_config
 from live_adapters.pipeline.edge.httphead import parse_head
 from live_adapters.pipeline.edge.refusal import RefusedError
 from live_adapters.pipeline.edge.subscription import subscription
-from live_adapters.pipeline.edge.tokens import mint_token
 from live_adapters.pipeline.hoplog import SUBSCRIBER_DELIVERED, read_log
 from live_adapters.pipeline.stores.outbox import cancel
+from live_adapters.pipeline.tokens import mint_token
 from sentra_sim.scenario import load_scenario
 from tests.live.back_half import SCENARIO, Processes, back_half
 from tests.live.edge_clients import Client, EventClient, Feeder, WebSocketClient, until

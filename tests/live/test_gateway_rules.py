@@ -16,9 +16,9 @@ from live_adapters.pipeline import events_pb2
 from live_adapters.pipeline.codec import encode_ingest
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.ingress.control import ROUTES
-from live_adapters.pipeline.ingress.ingesttokens import METADATA_KEY, make_token
 from live_adapters.pipeline.ingress.rules import GatewayRules, Quota
 from live_adapters.pipeline.releases.pricingclient import PricingClient
+from live_adapters.pipeline.tokens import METADATA_KEY, mint_token
 from tests.live.gateway_client import (
     ANSWER_S,
     answers,
@@ -73,7 +73,7 @@ def test_beyond_quota_and_room_a_client_is_told_when_to_come_again(
         quotas=(Quota(2, rate_eps=0.01, burst_events=10),),
         token_secret="salt",
     )
-    tokens = [(METADATA_KEY, make_token("salt", tenant)) for tenant in (0, 1, 2)]
+    tokens = [(METADATA_KEY, mint_token("salt", (0, 1, 2), 2e10))]
     with gateway(stack, tmp_path, rules) as run:
         limited = orders(30, tenant=2, session=2)
         foreign = orders(2, 31, tenant=3, session=2)

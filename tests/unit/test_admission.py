@@ -16,10 +16,10 @@ from live_adapters.pipeline.ingress.admission import Admission, Marks
 from live_adapters.pipeline.ingress.batcher import Batcher, frame_id
 from live_adapters.pipeline.ingress.gatemetrics import metrics_text
 from live_adapters.pipeline.ingress.gatestate import GateState
-from live_adapters.pipeline.ingress.ingesttokens import make_token, tenant_of_token
 from live_adapters.pipeline.ingress.quota import TokenBuckets
 from live_adapters.pipeline.ingress.reasons import REASONS, MessageRefused, Reason
 from live_adapters.pipeline.ingress.rules import GatewayRules, Quota, parse_rules, rules_data
+from live_adapters.pipeline.tokens import TokenError, mint_token
 from sentra_sim.errors import InputError
 from sentra_sim.units import NS_PER_S
 
@@ -142,7 +142,7 @@ def test_the_lower_class_is_shed_first_as_work_in_flight_grows() -> None:
 
 def test_a_stream_sends_for_the_tenants_whose_tokens_it_shows() -> None:
     admission = Admission(GatewayRules(token_secret="salt"), TENANTS, 0)
-    allowed = admission.allowed([make_token("salt", 0), make_token("salt", 3)])
+    allowed = admission.allowed(mint_token("salt", [0, 3, TENANTS + 5], 10.0), 9.0)
     assert reasons(admission.judge(orders(5, tenant=[0, 1, 2, 3, 9]), 0, allowed), 5) == [
         "",
         "token",
@@ -153,15 +153,23 @@ def test_a_stream_sends_for_the_tenants_whose_tokens_it_shows() -> None:
 
 
 @pytest.mark.parametrize(
-    "token", [make_token("other", 0), make_token("salt", TENANTS), "0.", "x", "0.é", "²." + "0" * 64]
+    ("token", "reason"),
+    [
+        ("", "token_missing"),
+        ("x", "token_malformed"),
+        (mint_token("other", [0], 10.0), "token_wrong"),
+        (mint_token("salt", [0], 9.0), "token_expired"),
+    ],
 )
-def test_a_token_that_is_not_genuine_lets_nobody_in(token: str) -> None:
-    admission = Admission(GatewayRules(token_secret="salt"), TENANTS, 0)
-    with pytest.raises(ValueError, match="must be one that was made for a tenant"):
-        admission.allowed([make_token("salt", 1), token])
-    with pytest.raises(ValueError, match="must come with the stream"):
-        admission.allowed([])
-    assert tenant_of_token("salt", make_token("salt", 2)) == 2
+def test_a_token_that_is_not_genuine_lets_nobody_in(token: str, reason: str) -> None:
+    with pytest.raises(TokenError) as caught:
+        Admission(GatewayRules(token_secret="salt"), TENANTS, 0).allowed(token, 9.0)
+    assert caught.value.reason == reason
+
+
+def test_a_token_of_all_tenants_is_as_none_asked_for() -> None:
+    assert Admission(GatewayRules(token_secret="salt"), TENANTS, 0).allowed(mint_token("salt", None, 10.0), 9.0) is None
+    assert Admission(GatewayRules(), TENANTS, 0).allowed("", 9.0) is None
 
 
 def test_what_comes_again_behind_later_events_is_refused_not_lost() -> None:

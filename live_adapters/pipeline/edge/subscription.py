@@ -9,7 +9,7 @@ from http import HTTPStatus
 from live_adapters.pipeline.edge.httphead import Request, bad
 from live_adapters.pipeline.edge.position import Position, parse_position
 from live_adapters.pipeline.edge.refusal import RefusedError
-from live_adapters.pipeline.edge.tokens import MAX_TENANT, Grant, read_token
+from live_adapters.pipeline.tokens import MAX_TENANT, Grant, TokenError, read_token
 
 WEBSOCKET_PATH, EVENTS_PATH = "/ws", "/events"
 PARAMETERS = frozenset({"tenants", "token", "from", "gap"})
@@ -41,7 +41,10 @@ def subscription(request: Request, secret: str, now_s: float) -> Subscription:
             "path",
             f"path: must be {WEBSOCKET_PATH} or {EVENTS_PATH}, got {request.path[:60]!r}; see docs/edge.md",
         )
-    grant = read_token(secret, _token(request), now_s)
+    try:
+        grant = read_token(secret, _token(request), now_s)
+    except TokenError as error:
+        raise RefusedError(HTTPStatus.UNAUTHORIZED, error.reason, str(error)) from None
     unknown = sorted(set(request.query) - PARAMETERS)
     if unknown:
         raise bad("query", f"query: must be of {', '.join(sorted(PARAMETERS))}, got {unknown[0][:60]!r}; leave it out")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from live_adapters.pipeline.codec import EventArray, decode_request
-from live_adapters.pipeline.ingress.ingesttokens import tenant_of_token
 from live_adapters.pipeline.ingress.quota import TokenBuckets
 from live_adapters.pipeline.ingress.reasons import CODE, MessageRefused, Reason
 from live_adapters.pipeline.ingress.rules import GatewayRules
+from live_adapters.pipeline.tokens import read_token
 
 SILVER_SHARE, BRONZE_SHARE = 0.75, 0.5  # of the bound on events in flight
 _FIXED_BYTES = 62  # of an event without its attributes
@@ -59,23 +59,22 @@ class Admission:
         self._most_in_flight = share * rules.max_in_flight_events
         self.least_bound = float(self._most_in_flight.min())
 
-    def allowed(self, tokens: Iterable[str]) -> Allowed | None:
+    def allowed(self, token: str, now_s: float) -> Allowed | None:
         """Returns which tenants a stream may send for, None for all.
 
+        Args:
+            token: As the stream has shown it, empty for none.
+            now_s: Unix seconds; a token is looked at once, when the stream begins.
+
         Raises:
-            ValueError: tokens are asked for, and there is none, or one that is not genuine.
+            TokenError: tokens are asked for, and there is none, or one that is not genuine.
         """
         if not self._rules.token_secret:
             return None
-        allowed = np.zeros(self._tenants, dtype=np.bool_)
-        for token in tokens:
-            tenant = tenant_of_token(self._rules.token_secret, token)
-            if tenant is None or tenant >= self._tenants:
-                raise ValueError("a token must be one that was made for a tenant of this scenario")
-            allowed[tenant] = True
-        if not allowed.any():
-            raise ValueError("a token of every tenant must come with the stream")
-        return allowed
+        grant = read_token(self._rules.token_secret, token, now_s)
+        if grant.tenants is None:
+            return None
+        return np.isin(np.arange(self._tenants), list(grant.tenants))
 
     def read(self, message: bytes) -> tuple[EventArray, int | None]:
         """Reads a message into its events and its request id.

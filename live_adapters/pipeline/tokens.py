@@ -1,7 +1,7 @@
-"""Tokens that name the tenants whose prices may be read, signed with the run's secret (HMAC-SHA256, RFC 2104).
+"""Tokens that name tenants, signed with a secret (HMAC-SHA256, RFC 2104): whose prices may be read, or whose events be sent.
 
 A token is `<claims>.<signature>`, both base64url without padding; the claims are `{"tenants": [0, 1] or null, "expires_at": s}`,
-null for every tenant, the time in Unix seconds. `edge/mint.py` prints one.
+null for every tenant, the time in Unix seconds. `mint.py` prints one.
 """
 
 from __future__ import annotations
@@ -13,12 +13,20 @@ import json
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass
-from http import HTTPStatus
 
-from live_adapters.pipeline.edge.refusal import RefusedError
+from sentra_sim.errors import PlantError
 
+METADATA_KEY = "sentra-token"  # of a gRPC call to the gateway
 MAX_TOKEN_CHARACTERS = 8192
 MAX_TENANT = 2**32 - 1
+
+
+class TokenError(PlantError):
+    """A token allows nothing. `reason` is a counter's name."""
+
+    def __init__(self, reason: str, line: str) -> None:
+        super().__init__(line)
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -35,7 +43,7 @@ def new_secret() -> str:
 
 
 def mint_token(secret: str, tenants: Iterable[int] | None, expires_at: float) -> str:
-    """Returns a token that lets its bearer read these tenants (None: all) until `expires_at`, Unix seconds.
+    """Returns a token that names these tenants (None: all) and holds until `expires_at`, Unix seconds.
 
     >>> read_token("s", mint_token("s", [2, 1], 10.0), now_s=9.0).tenants == {1, 2}
     True
@@ -49,7 +57,7 @@ def read_token(secret: str, token: str, now_s: float) -> Grant:
     """Returns what a token allows.
 
     Raises:
-        RefusedError: 401; no token, not in form, signed with another secret, or expired.
+        TokenError: no token, not in form, signed with another secret, or expired.
     """
     if not token:
         raise _refused("token_missing", "must be given, got none; add token=... or an Authorization: Bearer header")
@@ -82,5 +90,5 @@ def _encode(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode("ascii")
 
 
-def _refused(reason: str, rest: str) -> RefusedError:
-    return RefusedError(HTTPStatus.UNAUTHORIZED, reason, f"token: {rest}")
+def _refused(reason: str, rest: str) -> TokenError:
+    return TokenError(reason, f"token: {rest}")

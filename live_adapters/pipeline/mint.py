@@ -1,4 +1,4 @@
-"""Prints a token for a run in progress: `python -m live_adapters.pipeline.edge.mint --config FILE --tenants 0,1`."""
+"""Prints a token for a run in progress: `python -m live_adapters.pipeline.mint --config FILE --tenants 0,1`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import time
 from pathlib import Path
 
 from live_adapters.pipeline.config import read_config
-from live_adapters.pipeline.edge.tokens import mint_token
+from live_adapters.pipeline.tokens import mint_token
 from sentra_sim.errors import InputError, SentraError
 
 
 def main() -> int:
     """Prints the token; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="live_adapters.pipeline.edge.mint", description=__doc__)
+    parser = argparse.ArgumentParser(prog="live_adapters.pipeline.mint", description=__doc__)
     parser.add_argument("--config", required=True, type=Path, help="config.json in the run's scratch folder")
     parser.add_argument("--tenants", default="", help="numbers with commas between them; all when left out")
     parser.add_argument("--minutes", type=float, default=60.0, help="how long it is good for (60)")
