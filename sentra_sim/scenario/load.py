@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from sentra_sim.errors import ScenarioError
+from sentra_sim.scenario.complaints import complaint, first_of, nearest, read_yaml, shown
 from sentra_sim.scenario.schema import AnyStation, Scenario
 from sentra_sim.scenario.topology import check_topology
 
 KINDS = {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(AnyStation)[0])}
-
-LONGEST_VALUE = 80  # characters of a refused value that a message shows
 
 
 def load_scenario(path: str | Path) -> Scenario:
@@ -36,7 +32,7 @@ def load_scenario(path: str | Path) -> Scenario:
         raise ScenarioError(
             f"{path}: cannot be read, {reason}; name a scenario file such as data/scenarios/sentra.yaml"
         ) from None
-    return parse_scenario(_read_yaml(text, path.name), place=path.name)
+    return parse_scenario(read_yaml(text, path.name), place=path.name)
 
 
 def parse_scenario(data: object, *, place: str = "scenario") -> Scenario:
@@ -46,7 +42,7 @@ def parse_scenario(data: object, *, place: str = "scenario") -> Scenario:
         ScenarioError: the first broken rule, in one line.
     """
     if not isinstance(data, Mapping):
-        raise ScenarioError(f"{place}: must be a mapping, got {_shown(data)}; start with schema_version: 1")
+        raise ScenarioError(f"{place}: must be a mapping, got {shown(data)}; start with schema_version: 1")
     try:
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
@@ -77,38 +73,8 @@ def scenario_hash(scenario: Scenario) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML's safe subset, in which a key given twice is an error: the first of the two would silently vanish."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        """Builds one mapping."""
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    problem = f"found the key {key.value!r} a second time"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-def _read_yaml(text: str, place: str) -> object:
-    try:
-        return yaml.load(text, Loader=_Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f" line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not valid"
-        raise ScenarioError(f"{place}{line}: must be YAML, {problem}; mend the line") from None
-    except (ValueError, RecursionError):
-        raise ScenarioError(
-            f"{place}: must be YAML of a scenario's size, got a number or a nesting beyond it; mend the file"
-        ) from None
-
-
 def _first_rule(error: ValidationError, data: Mapping[str, Any]) -> str:
-    # Unknown keys first: a misspelt key otherwise hides behind the "missing" that it causes.
-    found = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")[0]
+    found = first_of(error)
     loc = found["loc"]
     kind = KINDS[str(loc[2])] if len(loc) > 2 and loc[0] == "stations" and loc[2] in KINDS else None
     # pydantic names the kind after the station; a reader of the file does not.
@@ -116,53 +82,15 @@ def _first_rule(error: ValidationError, data: Mapping[str, Any]) -> str:
     where = ".".join(str(part) for part in trail)
     if found["type"] == "extra_forbidden":
         valid = _valid_names(kind, loc[3:]) if kind else _valid_names(Scenario, loc)
-        return f"{where}: unknown key{_nearest(str(trail[-1]), valid)}"
+        return f"{where}: unknown key{nearest(str(trail[-1]), valid)}"
     if found["type"] == "missing":
         return f"{where}: missing; add it"
     if found["type"] == "union_tag_invalid":
         name = _kind_at(data, trail)
-        return f"{where}.kind: must be one of {', '.join(KINDS)}, got {name!r}{_nearest(str(name), list(KINDS))}"
+        return f"{where}.kind: must be one of {', '.join(KINDS)}, got {name!r}{nearest(str(name), list(KINDS))}"
     if found["type"] == "union_tag_not_found":
         return f"{where}.kind: missing; write one of {', '.join(KINDS)}"
-    return f"{where}: {_rule(found)}, got {_shown(found.get('input'))}; {_remedy(found)}"
-
-
-def _rule(found: ErrorDetails) -> str:
-    kind, context, message = found["type"], found.get("ctx", {}), found["msg"]
-    dash = ", '-'" if "-]" in str(context.get("pattern")) else ""
-    plain = {
-        "dict_type": "must be a mapping",
-        "model_type": "must be a mapping",
-        "model_attributes_type": "must be a mapping",
-        "tuple_type": "must be a list",
-        "too_long": f"must hold {context.get('max_length')} items at most",
-        "string_pattern_mismatch": f"must be lower-case letters, digits{dash} and '_', a letter first",
-        "invalid_key": "must be text",
-    }
-    if kind in plain:
-        return plain[kind]
-    if message.startswith("Input should be "):
-        return f"must be {message.removeprefix('Input should be ')}"
-    return message.removeprefix("Value error, ")
-
-
-def _shown(value: object) -> str:
-    if value is None:
-        return "nothing"
-    text = repr(list(value) if isinstance(value, tuple) else value)
-    if len(text) <= LONGEST_VALUE:
-        return text
-    word = "mapping" if isinstance(value, Mapping) else "list" if isinstance(value, list) else "long text"
-    return f"a {word}"
-
-
-def _remedy(found: ErrorDetails) -> str:
-    context = found.get("ctx", {})
-    if context.get("gt") == 0:
-        return "write a positive number"
-    if context.get("ge") == 0:
-        return "write zero or more"
-    return "mend the value"
+    return f"{where}: {complaint(found)}"
 
 
 def _kind_at(data: Mapping[str, Any], trail: list[int | str]) -> object:
@@ -188,10 +116,3 @@ def _step(model: Any, part: int | str) -> Any:
         return None
     args = [arg for arg in get_args(model) if arg is not type(None) and arg is not Ellipsis]
     return args[-1] if args else None
-
-
-def _nearest(name: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; valid names: {', '.join(sorted(valid))}" if valid else ""

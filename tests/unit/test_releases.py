@@ -98,7 +98,7 @@ def test_a_release_that_is_not_there_or_bears_another_name_is_refused(tmp_path: 
     with pytest.raises(InputError, match="name: must be the folder's, got 'slower'; write 'fast'"):
         load_release(tmp_path, "fast")
     manifest.write_text("a: [", encoding="utf-8")
-    with pytest.raises(InputError, match=r"must be a YAML file, got .*; mend it"):
+    with pytest.raises(InputError, match=r"release.yaml line 1: must be YAML, .*; mend the line"):
         load_release(tmp_path, "fast")
 
 

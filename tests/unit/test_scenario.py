@@ -257,7 +257,7 @@ def test_what_does_not_fit_together_is_refused(changes: dict[str, Any], message:
         (b"? [a]\n: 1\n", "mine.yaml line 1: must be YAML, found unhashable key; mend the line"),
         (
             b"a: " + b"[" * 3000 + b"]" * 3000,
-            "mine.yaml: must be YAML of a scenario's size, got a number or a nesting beyond it; mend the file",
+            "mine.yaml: must be YAML of a usual size, got a number or a nesting beyond it; mend the file",
         ),
     ],
 )

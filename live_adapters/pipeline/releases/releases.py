@@ -12,16 +12,15 @@ change: {kind: slower, factor: 3.0}
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from live_adapters.pipeline.releases.valuation import CHUNK_EVENTS
 from sentra_sim.errors import InputError
+from sentra_sim.scenario.complaints import complaint, first_of, nearest, read_yaml
 
 MANIFEST = "release.yaml"
 STABLE_NAME = "stable"
@@ -126,7 +125,7 @@ class Release(Block):
     """A manifest. `seed` is of what the change draws: which jobs, requests or prices it hits."""
 
     schema_version: Literal[1] = 1
-    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]*$")]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
     version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")]
     description: str
     seed: NonNegativeInt = 0
@@ -152,7 +151,7 @@ def load_release(folder: Path, name: str) -> Release:
     if name not in known:
         raise InputError(f"releases: must be one of {folder}, got {name!r}{nearest(name, known)}")
     place = f"{name}/{MANIFEST}"
-    release = parse_release(_read_yaml(folder / name / MANIFEST, place), place=place)
+    release = parse_release(_read(folder / name / MANIFEST, place), place=place)
     if release.name != name:
         raise InputError(f"{place}: name: must be the folder's, got {release.name!r}; write {name!r}")
     return release
@@ -172,27 +171,17 @@ def parse_release(data: object, *, place: str = MANIFEST) -> Release:
         raise InputError(f"{place}: {_first_rule(error, data)}") from None
 
 
-def nearest(name: str, valid: Iterable[str]) -> str:
-    """Returns the remedy for an unknown name: the nearest valid one, or all of them."""
-    names = sorted(valid)
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; valid names: {', '.join(names)}" if names else "; there is none"
-
-
-def _read_yaml(file: Path, place: str) -> object:
+def _read(file: Path, place: str) -> object:
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        return read_yaml(file.read_text(encoding="utf-8"), place)
+    except (OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"{place}: must be a YAML file, got {reason}; mend it") from None
+        raise InputError(f"{place}: must be a readable text file, got {reason}; mend it") from None
 
 
 def _first_rule(error: ValidationError, data: Mapping[str, Any]) -> str:
-    # Unknown keys first: a misspelt key otherwise hides behind the "missing" that it causes.
-    found = sorted(error.errors(include_url=False), key=lambda item: item["type"] != "extra_forbidden")[0]
-    loc, context = [str(part) for part in found["loc"]], found.get("ctx", {})
+    found = first_of(error)
+    loc = [str(part) for part in found["loc"]]
     change = CHANGES.get(loc[1]) if len(loc) > 2 and loc[0] == "change" else None
     where = ".".join([loc[0], *loc[2:]] if change else loc)
     if found["type"] == "extra_forbidden":
@@ -202,5 +191,4 @@ def _first_rule(error: ValidationError, data: Mapping[str, Any]) -> str:
     if found["type"].startswith("union_tag"):
         kind = data["change"].get("kind")
         return f"{where}.kind: must be one of {', '.join(CHANGES)}, got {kind!r}{nearest(str(kind), CHANGES)}"
-    rule = f"must match {context['pattern']}" if "pattern" in context else found["msg"].replace("Input should", "must")
-    return f"{where}: {rule}, got {found['input']!r}; mend the value"
+    return f"{where}: {complaint(found)}"
