@@ -3,54 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
-import json
-import logging
 import math
-import os
-import shutil
-import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from live_adapters import stack
 from live_adapters.hostspeed import loop_seconds, relative_speed
-from live_adapters.load import NAME as GENERATOR
-from live_adapters.load import SUMMARY_FILE, LoadSummary
+from live_adapters.load import LoadSummary
 from live_adapters.measurable import check_scenario, check_times, choose_ports
-from live_adapters.pipeline.config import CONFIG_FILE, RunConfig, configure, read_config
+from live_adapters.pipeline.config import RunConfig, configure
 from live_adapters.pipeline.stores.storage import count_effects, end_offsets, reset_stores
-from live_adapters.pipeline.supervisor import Supervisor
 from live_adapters.procstat import CpuSampler, HostUse
 from live_adapters.recorder import Recording, record
+from live_adapters.scratch import one_at_a_time, own_topics, scratch_folder
+from live_adapters.session import Report, Session
 from live_adapters.stack.folders import home
 from live_adapters.validity import judge
-from live_adapters.watch import Progress, Watch
-from sentra_sim.errors import PlantError
+from live_adapters.watch import Progress
 from sentra_sim.records import Manifest, Run, describe_machine, read_run, refuse_existing, versions, write_run
 from sentra_sim.scenario import Scenario, processes, scenario_data, scenario_hash, with_load
 from sentra_sim.units import NS_PER_S
 
 WORKER_RESTARTS = 3
-STILL_S = 10.0  # when nothing has arrived for so long, nothing more will come
-DRAIN_S = 90.0  # the longest that an overloaded run is waited for
-END_S = 60.0  # that the generator may end late: it waits for the acknowledgement of everything it sent
-LOOK_S = 0.1
 REST_S = 2.0  # what a process burns without load is no cost of an event
-
-MODULES = {
-    "pricing": "live_adapters.pipeline.pricing",
-    "fanout": "live_adapters.pipeline.fanout",
-    "subscriber": "live_adapters.pipeline.subscriber",
-    "worker": "live_adapters.pipeline.worker",
-    "gateway": "live_adapters.pipeline.gateway",
-}
-
-Report = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
@@ -104,7 +82,7 @@ def measure(
     chosen = choose_ports(ports)
     endpoints = stack.endpoints()
     report = progress or (lambda _: None)
-    with _one_at_a_time(endpoints.kafka), _scratch(keep_scratch) as scratch:
+    with one_at_a_time(endpoints.kafka), scratch_folder(keep_scratch) as scratch:
         config = configure(
             scenario,
             endpoints,
@@ -124,7 +102,7 @@ def _measure(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> t
     report(Progress("starting", total_s=config.load_s))
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     loops = [loop_seconds()]
-    with _topic(config):
+    with own_topics(config):
         asyncio.run(reset_stores(config))
         played = _play(config, endpoints, report)
         stored, ends = asyncio.run(_count(config))
@@ -167,70 +145,20 @@ async def _count(config: RunConfig) -> tuple[dict[str, int], dict[int, int]]:
 
 def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Played:
     """Starts the pipeline, plays the load, waits until all of it has arrived, and stops the pipeline in order."""
-    watch = Watch(config.scratch)
-    with Supervisor(config.scratch, config.file) as supervisor:
-        supervisor.start({name: MODULES[name] for name in ("pricing", "fanout")})
-        rest = {name: MODULES[name] for name in ("subscriber", "worker", "gateway")}
-        supervisor.start(rest, restarts={"worker": WORKER_RESTARTS})
-
-        def ids() -> dict[str, list[int]]:
-            return {name: [pid] for name, pid in (endpoints.pids | supervisor.pids()).items()}
-
-        sampler = CpuSampler(processes(config.scenario), ids)
+    with Session(config, endpoints, restarts={"worker": WORKER_RESTARTS}) as session:
+        sampler = CpuSampler(processes(config.scenario), lambda: {name: [pid] for name, pid in session.pids().items()})
         sampler.rest(REST_S)
         sampler.start()
         try:
-            supervisor.start({GENERATOR: "live_adapters.load"})
-            supervisor.expect_end(GENERATOR)
-            epoch_ns = int((config.scratch / f"{GENERATOR}.ready").read_text(encoding="utf-8"))
-            _watch_load(config, supervisor, watch, epoch_ns, report)
-            drained = _drain(config, supervisor, watch, epoch_ns, report)
+            epoch_ns = session.start_load()
+            session.watch_load(report)
+            drained = session.drain(report)
         finally:
             sampler.stop()
         seconds = max(math.ceil(config.load_s), int((time.monotonic_ns() - epoch_ns) // NS_PER_S))
-        restarts = supervisor.restarts("worker")
-        for name in (GENERATOR, "gateway", "worker", "pricing", "fanout", "subscriber"):
-            supervisor.stop(name)
-    summary = LoadSummary(**json.loads((config.scratch / SUMMARY_FILE).read_text(encoding="utf-8")))
+        restarts = session.restarts("worker")
+        summary = session.stop()
     return _Played(summary, sampler.use(epoch_ns, seconds), restarts, drained)
-
-
-def _watch_load(config: RunConfig, supervisor: Supervisor, watch: Watch, epoch_ns: int, report: Report) -> None:
-    """Returns when the generator has ended: everything is sent and acknowledged."""
-    told_s = 0.0
-    while not supervisor.ended(GENERATOR):
-        supervisor.check()
-        elapsed_s = (time.monotonic_ns() - epoch_ns) / NS_PER_S
-        if elapsed_s > config.load_s + END_S:
-            raise PlantError(
-                f"generator: must end within {END_S:.0f} s after the load, got no end; the gateway does not answer"
-            )
-        if elapsed_s - told_s >= 1.0:
-            told_s = float(int(elapsed_s))
-            report(watch.progress("warm-up" if elapsed_s < config.warmup_s else "window", elapsed_s, config.load_s))
-        time.sleep(LOOK_S)
-    supervisor.check()
-
-
-def _drain(config: RunConfig, supervisor: Supervisor, watch: Watch, epoch_ns: int, report: Report) -> bool:
-    """Waits until everything acknowledged has arrived; returns False when it stops arriving, or takes too long."""
-    last, moved_at, told_at = watch.counts(), time.monotonic(), 0.0
-    give_up_at = moved_at + DRAIN_S
-    while not watch.drained():
-        supervisor.check()
-        now, counts = time.monotonic(), watch.counts()
-        if counts != last:
-            last, moved_at = counts, now
-        if now > min(moved_at + STILL_S, give_up_at):
-            return False
-        if now - told_at >= 1.0:
-            told_at = now
-            elapsed_s = (time.monotonic_ns() - epoch_ns) / NS_PER_S
-            report(watch.progress("draining", elapsed_s, config.load_s))
-        time.sleep(LOOK_S)
-    # The metrics' last second must be whole.
-    time.sleep(max(0.0, math.ceil(config.load_s) - (time.monotonic_ns() - epoch_ns) / NS_PER_S))
-    return True
 
 
 def _counters(played: _Played, recording: Recording, stored: Mapping[str, int], log_end: int) -> dict[str, int]:
@@ -254,61 +182,3 @@ def _counters(played: _Played, recording: Recording, stored: Mapping[str, int], 
         "late_stamps": recording.late_stamps,
         "worker_restarts": played.worker_restarts,
     }
-
-
-@contextlib.contextmanager
-def _topic(config: RunConfig) -> Iterator[None]:
-    """Topics of the run's own, for events and for dead letters, so that no run reads another's events."""
-    try:
-        for topic in (config.topic, config.dead_letter_topic):
-            stack.ensure_topic(config.kafka, topic, config.partitions)
-        yield
-    finally:
-        _delete_topics(config)
-
-
-def _delete_topics(config: RunConfig) -> None:
-    for topic in (config.topic, config.dead_letter_topic):
-        stack.delete_topic(config.kafka, topic)
-
-
-@contextlib.contextmanager
-def _one_at_a_time(kafka: str) -> Iterator[None]:
-    """Holds the stack for one run: runs share stores and cores. Clears away what a killed run has left.
-
-    Raises:
-        PlantError: another run holds it.
-    """
-    runs = home() / "runs"
-    runs.mkdir(parents=True, exist_ok=True)
-    file = os.open(home() / "measure.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise PlantError("measure: one run at a time on a stack, got another going on; wait for its end") from None
-        for left in runs.glob("*.part"):
-            _clear(left, kafka)
-        yield
-    finally:
-        os.close(file)
-
-
-def _clear(left: Path, kafka: str) -> None:
-    with contextlib.suppress(Exception):  # of another stack, or half-made: its topic is gone with it
-        _delete_topics(replace(read_config(left / CONFIG_FILE), kafka=kafka))
-    shutil.rmtree(left, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def _scratch(keep: bool) -> Iterator[Path]:
-    """The run's scratch folder; its name ends in .part while the run goes on."""
-    folder = Path(tempfile.mkdtemp(prefix="", suffix=".part", dir=home() / "runs"))
-    try:
-        yield folder
-    finally:
-        if keep:
-            folder.rename(folder.with_suffix(""))
-            logging.getLogger(__name__).info("scratch kept in %s", folder.with_suffix(""))
-        else:
-            shutil.rmtree(folder, ignore_errors=True)

@@ -30,6 +30,7 @@ class RunConfig:
     `fanout_ingest_port` the worker, `gateway_control_port` the gateway's REST control (0: none).
     The subscriber process opens `subscribers` connections, which share the tenants.
     Pricing starts with `release_weights`, the releases' shares of the keys; other releases lie in the folder `releases`.
+    With `resend` the generator outlives the gateway: it keeps every message until its acknowledgement.
     `edge_secret` signs the tokens with which tenants are read; it is the run's own.
     """
 
@@ -56,6 +57,7 @@ class RunConfig:
     edge_secret: str = field(default_factory=new_secret, repr=False)
     gateway_control_port: int = 0
     gateway_rules: GatewayRules = field(default_factory=GatewayRules)
+    resend: bool = False
 
     @property
     def file(self) -> Path:
@@ -90,6 +92,7 @@ def configure(
     load_s: float = 1.0,
     release_weights: Mapping[str, float] = STABLE_ALONE,
     gateway_rules: GatewayRules | None = None,
+    resend: bool = False,
 ) -> RunConfig:
     """Returns the configuration of a run on a stack, and writes it into the run's scratch folder.
 
@@ -104,6 +107,7 @@ def configure(
         load_s: Warm-up plus window, s.
         release_weights: Shares of the keys by release that pricing starts with; they can be changed while it runs.
         gateway_rules: What the gateway allows; None for the defaults.
+        resend: The generator keeps every message until its acknowledgement.
     """
     config = RunConfig(
         scenario=scenario,
@@ -125,6 +129,7 @@ def configure(
         release_weights=release_weights,
         gateway_control_port=ports["gateway_control"],
         gateway_rules=gateway_rules or GatewayRules(),
+        resend=resend,
     )
     write_config(config)
     return config

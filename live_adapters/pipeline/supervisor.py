@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class _Child:
     restarts_left: int
     restarts: int = 0
     may_end: bool = False  # by itself, with exit code 0
+    down: bool = False  # ended on purpose, until it is started again
 
 
 class Supervisor:
@@ -47,6 +49,7 @@ class Supervisor:
         self._scratch = scratch
         self._config_file = config_file
         self._children: dict[str, _Child] = {}
+        self._checking = threading.Lock()  # one process may be started again while another thread watches the rest
 
     def __enter__(self) -> Supervisor:
         return self
@@ -90,19 +93,20 @@ class Supervisor:
         Raises:
             PlantError: one died that may not be started again; the message holds its exit code and last log lines.
         """
-        for name, child in self._children.items():
-            code = child.process.poll()
-            if code is None or (code == 0 and child.may_end):
-                continue
-            if child.restarts_left == 0:
-                raise PlantError(
-                    f"{name}: must run to the end of the run, got {_ending(code)}; {self._last_lines(name)}"
-                )
-            child.restarts_left -= 1
-            child.restarts += 1
-            log.warning("%s ended with %s, started again", name, _ending(code))
-            (self._scratch / f"{name}.ready").unlink(missing_ok=True)
-            child.process = self._spawn(name, child.command)
+        with self._checking:
+            for name, child in self._children.items():
+                code = child.process.poll()
+                if code is None or child.down or (code == 0 and child.may_end):
+                    continue
+                if child.restarts_left == 0:
+                    raise PlantError(
+                        f"{name}: must run to the end of the run, got {_ending(code)}; {self._last_lines(name)}"
+                    )
+                child.restarts_left -= 1
+                child.restarts += 1
+                log.warning("%s ended with %s, started again", name, _ending(code))
+                (self._scratch / f"{name}.ready").unlink(missing_ok=True)
+                child.process = self._spawn(name, child.command)
 
     def pids(self) -> dict[str, int]:
         """Returns the process id of every child that was started."""
@@ -118,7 +122,40 @@ class Supervisor:
         Raises:
             PlantError: it did not end within `timeout_s` (it is killed then), or ended with a failure.
         """
-        process = self._children.pop(name).process
+        self._end(name, self._children.pop(name).process, timeout_s)
+
+    def kill(self, name: str) -> None:
+        """Kills a process, which stays down until `start_again`."""
+        child = self._children[name]
+        child.down = True
+        _kill(child.process)
+
+    def restart(self, name: str, timeout_s: float = STOP_S) -> None:
+        """Asks a process to drain and to end, starts it again and waits until it is ready.
+
+        Raises:
+            PlantError: it did not end in order, or does not become ready.
+        """
+        child = self._children[name]
+        child.down = True
+        self._end(name, child.process, timeout_s)
+        self.start_again(name)
+
+    def start_again(self, name: str, ready_s: float = READY_S) -> None:
+        """Starts a process again that is down, and waits until it is ready.
+
+        Raises:
+            PlantError: it is not ready in time, or died and may not be started again.
+        """
+        child = self._children[name]
+        ready = self._scratch / f"{name}.ready"
+        ready.unlink(missing_ok=True)
+        child.process = self._spawn(name, child.command)
+        child.restarts += 1
+        child.down = False
+        self._wait(ready.exists, ready_s, f"{name}: must be ready within {ready_s:.0f} s, got nothing", name)
+
+    def _end(self, name: str, process: subprocess.Popen[bytes], timeout_s: float) -> None:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
         try:

@@ -13,6 +13,7 @@ Example:
 
 from live_adapters.stack._endpoints import Address, Component, Endpoints
 from live_adapters.stack._lifecycle import down, endpoints, status, up
+from live_adapters.stack._restart import restart
 from live_adapters.stack.topics import delete_topic, ensure_topic, recreate_topic
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "endpoints",
     "ensure_topic",
     "recreate_topic",
+    "restart",
     "status",
     "up",
 ]

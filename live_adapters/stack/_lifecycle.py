@@ -32,7 +32,7 @@ _STORES = ("postgres", "redis", "clickhouse")
 
 
 @dataclass(frozen=True)
-class _Site:
+class Site:
     """What starting a component needs to know."""
 
     home: Path
@@ -61,7 +61,7 @@ def up(report: Report | None = None, download: Download | None = None) -> Endpoi
         sick = asyncio.run(sick_components(folder, state)) if state and state.ready else {}
         if state and state.ready and not sick:
             return endpoints_of(folder, state)
-        site = _Site(folder, ensure_jars(tell, download), tell)
+        site = Site(folder, ensure_jars(tell, download), tell)
         if state and state.ready:
             try:
                 return _repair(site, state, sick)
@@ -149,7 +149,7 @@ def _detail(found: psutil.Process, created_s: float, version: str) -> str:
     return detail
 
 
-def _start(site: _Site) -> Endpoints:
+def _start(site: Site) -> Endpoints:
     """Starts everything anew. The state file goes first: whatever happens next, someone can clean up after it."""
     shutil.rmtree(site.home / "logs", ignore_errors=True)
     state = new_state(free_ports([*_kafka.port_names(), *_STORES]))
@@ -161,7 +161,7 @@ def _start(site: _Site) -> Endpoints:
         raise
 
 
-def _repair(site: _Site, state: State, sick: dict[str, str]) -> Endpoints:
+def _repair(site: Site, state: State, sick: dict[str, str]) -> Endpoints:
     for name, reason in sick.items():
         site.report(f"{name} {reason}: starting it again")
     _end_components(site.home, state, set(sick))
@@ -172,11 +172,11 @@ def _repair(site: _Site, state: State, sick: dict[str, str]) -> Endpoints:
         raise
 
 
-def _launch(site: _Site, state: State, names: tuple[str, ...]) -> Endpoints:
+def _launch(site: Site, state: State, names: tuple[str, ...]) -> Endpoints:
     """Starts components side by side and waits until the whole stack is ready."""
     started = time.monotonic()
     for name in names:
-        state = state.with_process(name, spawn(site.home, _launch_of(site, state, name)))
+        state = state.with_process(name, spawn(site.home, launch_of(site, state, name)))
         write_state(site.home, state)
     versions = asyncio.run(wait_ready(site.home, state, site.report))
     for name, version in versions.items():
@@ -186,7 +186,8 @@ def _launch(site: _Site, state: State, names: tuple[str, ...]) -> Endpoints:
     return endpoints_of(site.home, state)
 
 
-def _launch_of(site: _Site, state: State, name: str) -> Launch:
+def launch_of(site: Site, state: State, name: str) -> Launch:
+    """Returns how to start a component, once its port is free."""
     port = state.ports[name]
     if wait_free([port], _FREE_TIMEOUT_S):
         raise StackError(f"{name}: port {port} must be free, got it in use; stop what occupies it")

@@ -36,7 +36,7 @@ async def wait_ready(home: Path, state: State, report: Callable[[str], None]) ->
     started, found = time.monotonic(), endpoints_of(home, state)
 
     async def one(name: str, probe: _probes.Probe) -> tuple[str, str]:
-        version = await _until_answer(home, name, state.processes[name], probe, started + READY_TIMEOUT_S)
+        version = await until_answer(home, name, state.processes[name], probe, started + READY_TIMEOUT_S)
         report(f"{name} {version} ready after {time.monotonic() - started:.1f} s")
         return name, version
 
@@ -47,7 +47,12 @@ async def wait_ready(home: Path, state: State, report: Callable[[str], None]) ->
     return versions
 
 
-async def _until_answer(home: Path, name: str, process: Process, probe: _probes.Probe, deadline: float) -> str:
+async def until_answer(home: Path, name: str, process: Process, probe: _probes.Probe, deadline: float) -> str:
+    """Returns the version that a component tells, as soon as it does.
+
+    Raises:
+        StackError: it ended, or did not answer until `deadline` (monotonic seconds).
+    """
     while True:
         try:
             return await asyncio.wait_for(probe(), _ANSWER_TIMEOUT_S)
