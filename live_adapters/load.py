@@ -194,10 +194,10 @@ def offer(config: RunConfig, stop: threading.Event) -> LoadSummary:
         epoch_ns = time.monotonic_ns() + int(START_AFTER_S * NS_PER_S)
         source = MessageSource(load, offered, epoch_ns, config.seed)
         hop_log = HopLog(config.scratch, *GENERATOR_MESSAGES)
-        pacer = Pacer(source, hop_log, lambda: stop.is_set() or os.getppid() != parent)
+        pacer = Pacer(source, hop_log, stopping(stop, parent))
         write_ready(config.scratch / f"{NAME}.ready", str(epoch_ns))
         try:
-            answer = call(pacer.messages(), metadata=_token(config))
+            answer = call(pacer.messages(), metadata=token(config))
         except grpc.RpcError as error:
             raise PlantError(
                 f"generator: the gateway ended the stream, {error.code().name}: {error.details()}"
@@ -207,7 +207,12 @@ def offer(config: RunConfig, stop: threading.Event) -> LoadSummary:
     return summarise(config, pacer, epoch_ns, answer)
 
 
-def _token(config: RunConfig) -> tuple[tuple[str, str], ...]:
+def stopping(stop: threading.Event, parent: int) -> Callable[[], bool]:
+    """Returns what tells whether to send no more: asked to end, or left without the parent process."""
+    return lambda: stop.is_set() or os.getppid() != parent
+
+
+def token(config: RunConfig) -> tuple[tuple[str, str], ...]:
     """Returns the metadata with a token of every tenant, when the gateway asks for one."""
     secret = config.gateway_rules.token_secret
     return ((METADATA_KEY, mint_token(secret, None, time.time() + TOKEN_S)),) if secret else ()

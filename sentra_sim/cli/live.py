@@ -31,6 +31,17 @@ def load_measure() -> Any:
     return measure
 
 
+def load_chaos() -> Any:
+    """Returns the package of real faults.
+
+    Raises:
+        StackError: its packages are not installed.
+    """
+    with _installed("chaos"):
+        from live_adapters import chaos
+    return chaos
+
+
 def start_stack(*, quiet: bool) -> None:
     """Starts the stack, or finds it running; shows the download on standard error.
 

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sentra_sim.cli import commands
+from sentra_sim.cli import chaos, commands
 from sentra_sim.errors import InputError, SentraError
 
 INTERRUPTED = 130
@@ -50,6 +50,9 @@ def build_parser() -> Parser:
     _runs(group)
     _twin(group)
     _dashboard(group)
+    chaos.add_options(
+        _command(group, "chaos", chaos.chaos, "harm the live pipeline under load and check that nothing is lost")
+    )
     return parser
 
 
