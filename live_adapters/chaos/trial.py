@@ -78,6 +78,10 @@ class Background:
             raise self._error
         return True
 
+    def wait(self) -> None:
+        """Returns when it is over."""
+        self._thread.join()
+
     def _run(self, work: Callable[[], None]) -> None:
         try:
             work()

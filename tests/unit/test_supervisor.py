@@ -141,3 +141,28 @@ def test_a_process_may_end_by_itself_when_it_is_expected_to(scratch: Path) -> No
         kill(supervisor.pids()["well"], signal.SIGTERM)
         supervisor.check()
         assert supervisor.ended("well")
+
+
+def test_a_process_killed_on_purpose_stays_down_until_it_is_started_again(scratch: Path) -> None:
+    with supervise(scratch) as supervisor:
+        supervisor.start({"well": "well_program"})
+        supervisor.kill("well")
+        supervisor.check()
+        assert supervisor.ended("well")
+        supervisor.start_again("well")
+        assert not supervisor.ended("well")
+        assert supervisor.restarts("well") == 1
+        supervisor.check()
+    assert (scratch / "starts").read_text() == "xx"
+
+
+def test_a_restart_lets_a_process_end_in_order_before_it_starts_again(scratch: Path) -> None:
+    with supervise(scratch) as supervisor:
+        supervisor.start({"well": "well_program"})
+        before = supervisor.pids()["well"]
+        supervisor.restart("well")
+        assert supervisor.pids()["well"] != before
+        assert not psutil.pid_exists(before)
+        supervisor.start({"deaf": "deaf_program"})
+        with pytest.raises(PlantError, match="deaf: must drain within 0 s"):
+            supervisor.restart("deaf", timeout_s=0.1)
