@@ -121,7 +121,7 @@ def scene(scenario: Scenario, *, bounds: Bounds, seed: int, load_s: float, keep:
             with (
                 _whole_again(),
                 Session(config, endpoints, restarts=dict.fromkeys(PIPELINE, ALWAYS)) as session,
-                Lookout(config) as lookout,
+                Lookout(config, bounds) as lookout,
             ):
                 session.start_load()
                 yield Scene(session, lookout, random.Random(seed), bounds)

@@ -26,17 +26,17 @@ from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.stores.storage import count_effects
 from sentra_sim.errors import PlantError
 
-WINDOW_S = 0.6
 ANSWER_S = 1.0
 BEHIND_EVENTS = 2_000  # the least bound of the lag: what is under way between two commits
 ACKED_SHARE, FLOW_SHARE = 0.9, 0.5  # of the offered rate; ClickHouse inserts come in lumps
 
 T = TypeVar("T")
+Log = tuple[str, str, "np.dtype[np.void]"]
 
 
 @dataclass(frozen=True)
 class Look:
-    """One look. Rates are events/s over the last `WINDOW_S` seconds; None where a component did not answer.
+    """One look. Rates are events/s over the last `window_s` of the bounds; None where a component did not answer.
 
     `ack_age_s`: how long ago the oldest message without an answer was due. `out_of_sync`: partitions of the run's topic
     with fewer than three replicas in sync.
@@ -54,11 +54,20 @@ class Look:
 
 @dataclass(frozen=True)
 class Bounds:
-    """When a pipeline counts as well: the load that it must carry, how old an unanswered message and how long the lag may be."""
+    """When a pipeline counts as well: the load that it must carry, how old an unanswered message and how long the lag may be.
+
+    Rates are taken over `window_s`, which must be longer than what comes in lumps: the linger, ClickHouse's flushes.
+    """
 
     rate_eps: float
+    window_s: float = 1.0
     ack_age_s: float = 0.5
     lag_s: float = 0.5
+
+    @property
+    def steady_s(self) -> float:
+        """How long all must have been well without a break: longer than the window still remembers worse days."""
+        return self.window_s + 0.2
 
 
 def complaints(look: Look, bounds: Bounds) -> list[str]:
@@ -81,17 +90,16 @@ def complaints(look: Look, bounds: Bounds) -> list[str]:
 class Flow:
     """The rate of a hop: events counted in a growing hop log, over the last window."""
 
-    def __init__(
-        self, scratch: Path, log: tuple[str, str, np.dtype[np.void]], events: Callable[[NDArray[np.void]], int]
-    ) -> None:
+    def __init__(self, scratch: Path, log: Log, events: Callable[[NDArray[np.void]], int], window_s: float) -> None:
         process, kind, self._dtype = log
         self._file = scratch / f"{process}.{kind}.bin"
         self._events = events
+        self._window_s = window_s
         self._offset = self.total = 0
         self._past: deque[tuple[float, int]] = deque()
 
     def look(self, now_s: float) -> float:
-        """Returns events/s over the last `WINDOW_S` seconds."""
+        """Returns events/s over the last window."""
         if self._file.is_file():
             with self._file.open("rb") as stream:
                 stream.seek(self._offset)
@@ -100,23 +108,32 @@ class Flow:
             self._offset += whole
             self.total += self._events(np.frombuffer(data[:whole], dtype=self._dtype))
         self._past.append((now_s, self.total))
-        while len(self._past) > 2 and self._past[1][0] <= now_s - WINDOW_S:
+        while len(self._past) > 2 and self._past[1][0] <= now_s - self._window_s:
             self._past.popleft()
         then_s, then = self._past[0]
         return (self.total - then) / (now_s - then_s) if now_s > then_s else 0.0
 
 
+def _events(rows: NDArray[np.void]) -> int:
+    return int(rows["events"].sum())
+
+
+def _events_in_redis(rows: NDArray[np.void]) -> int:
+    return int(rows["events"][rows["redis"] > 0].sum())
+
+
 class Lookout:
     """Looks at a session's pipeline. Use as a context manager: it keeps a Kafka client on a thread of its own."""
 
-    def __init__(self, config: RunConfig) -> None:
+    def __init__(self, config: RunConfig, bounds: Bounds) -> None:
         self.config = config
+        window_s = bounds.window_s
         self._answered = 0
         scratch = config.scratch
-        self._acked = Flow(scratch, hoplog.GENERATOR_ACKS, self._acked_events)
-        self._delivered = Flow(scratch, hoplog.SUBSCRIBER_DELIVERED, lambda rows: int(rows["events"].sum()))
-        self._redis = Flow(scratch, hoplog.WORKER_FRAMES, lambda rows: int(rows["events"][rows["redis"] > 0].sum()))
-        self._clickhouse = Flow(scratch, hoplog.CLICKHOUSE_VISIBLE, lambda rows: int(rows["events"].sum()))
+        self._acked = Flow(scratch, hoplog.GENERATOR_ACKS, self._acked_events, window_s)
+        self._delivered = Flow(scratch, hoplog.SUBSCRIBER_DELIVERED, _events, window_s)
+        self._redis = Flow(scratch, hoplog.WORKER_FRAMES, _events_in_redis, window_s)
+        self._clickhouse = Flow(scratch, hoplog.CLICKHOUSE_VISIBLE, _events, window_s)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._consumer: Any = None

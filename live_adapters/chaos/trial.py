@@ -12,7 +12,6 @@ from live_adapters.chaos.lookout import Bounds, Look, complaints
 from sentra_sim.errors import PlantError
 
 LOOK_S = 0.2
-STEADY_S = 1.2  # well for so long without a break is well; longer than the window of a rate
 SETTLE_S = 60.0
 RECOVER_S = 60.0
 
@@ -29,7 +28,7 @@ class Outcome:
 
 
 class Recogniser:
-    """Tells when a pipeline has recovered: the first look of an unbroken streak of good ones, `STEADY_S` long."""
+    """Tells when a pipeline has recovered: the first look of an unbroken streak of good ones, `steady_s` of the bounds long."""
 
     def __init__(self, bounds: Bounds, since_s: float) -> None:
         self.felt: list[str] = []
@@ -50,7 +49,7 @@ class Recogniser:
 
     def steady(self, now_s: float) -> bool:
         """Tells whether all has been well for long enough."""
-        return self._well_at is not None and now_s - self._well_at >= STEADY_S
+        return self._well_at is not None and now_s - self._well_at >= self._bounds.steady_s
 
     @property
     def recovery_s(self) -> float:

@@ -11,10 +11,10 @@ import pytest
 
 from live_adapters.chaos.campaign import Account, Played
 from live_adapters.chaos.faults import FAULTS, draw_schedule, find_fault
-from live_adapters.chaos.lookout import WINDOW_S, Bounds, Flow, Look, complaints
+from live_adapters.chaos.lookout import Bounds, Flow, Look, complaints
 from live_adapters.chaos.quorum import TOPIC, leader_in, quorum_request
 from live_adapters.chaos.results import save, summarise
-from live_adapters.chaos.trial import STEADY_S, Background, Outcome, Recogniser
+from live_adapters.chaos.trial import Background, Outcome, Recogniser
 from live_adapters.pipeline.hoplog import SUBSCRIBER_DELIVERED, VISIBLE, HopLog
 from sentra_sim.errors import InputError
 
@@ -80,9 +80,9 @@ def test_recovery_lasts_until_the_beginning_of_the_last_good_streak() -> None:
     see(seen, 103.5)
     see(seen, 104.0, acked_eps=0.0, redis_eps=0.0)
     see(seen, 105.5)
-    assert not seen.steady(105.5 + STEADY_S - 0.1)
+    assert not seen.steady(105.5 + BOUNDS.steady_s - 0.1)
     see(seen, 106.5)
-    assert seen.steady(105.5 + STEADY_S)
+    assert seen.steady(105.5 + BOUNDS.steady_s)
     assert seen.recovery_s == pytest.approx(5.5)
     assert [line.partition(":")[0] for line in seen.felt] == ["acks", "redis"]
 
@@ -90,20 +90,19 @@ def test_recovery_lasts_until_the_beginning_of_the_last_good_streak() -> None:
 def test_a_fault_that_nobody_felt_took_no_time_to_recover_from() -> None:
     seen = Recogniser(BOUNDS, since_s=100.0)
     see(seen, 100.2)
-    assert seen.steady(102.0)
+    assert seen.steady(100.2 + BOUNDS.steady_s)
     assert seen.recovery_s == 0.0
 
 
 def test_a_flow_is_counted_over_the_last_window_of_a_growing_log(tmp_path: Path) -> None:
-    flow = Flow(tmp_path, SUBSCRIBER_DELIVERED, lambda rows: int(rows["events"].sum()))
+    flow = Flow(tmp_path, SUBSCRIBER_DELIVERED, lambda rows: int(rows["events"].sum()), 0.6)
     assert flow.look(10.0) == 0.0
     log = HopLog(tmp_path, *SUBSCRIBER_DELIVERED)
     for now_s, events in ((10.5, 100), (11.0, 100), (11.5, 400)):
         log.append(np.array([(1, events, 0)], dtype=VISIBLE))
         rate = flow.look(now_s)
     log.close()
-    assert rate == pytest.approx(500 / 1.0)  # the last look at least WINDOW_S ago was at 10.5
-    assert WINDOW_S < 1.0
+    assert rate == pytest.approx(500 / 1.0)  # the last look at least 0.6 s ago was at 10.5
     assert flow.look(13.0) == pytest.approx(0.0)
 
 
