@@ -14,7 +14,7 @@ import numpy as np
 from live_adapters import stack
 from live_adapters.chaos.faults import Fault, Scene, find_fault
 from live_adapters.chaos.lookout import Bounds, Lookout
-from live_adapters.chaos.trial import LOOK_S, Outcome, try_fault
+from live_adapters.chaos.trial import LOOK_S, RECOVER_S, SETTLE_S, Outcome, try_fault
 from live_adapters.measurable import check_scenario, choose_ports
 from live_adapters.pipeline import hoplog
 from live_adapters.pipeline.config import RunConfig, configure
@@ -23,12 +23,14 @@ from live_adapters.pipeline.stores.storage import count_effects, reset_stores
 from live_adapters.scratch import one_at_a_time, own_topics, scratch_folder
 from live_adapters.session import PIPELINE, Session
 from live_adapters.verify import verify_stores
+from sentra_sim.control.plant import Restart
 from sentra_sim.errors import PlantError
 from sentra_sim.scenario import Scenario, with_load
 from sentra_sim.units import NS_PER_S
 
 FAULTS_A_SESSION = 10
 SECONDS_A_FAULT = 30.0  # of load, the longest that a usual fault takes; what is not needed is not played
+SPARE_S = SETTLE_S + RECOVER_S  # a fault is not begun when its load might end before it
 ANSWERED_S = 60.0  # for the last acknowledgements
 CAUGHT_UP_S = 60.0
 CONVERGED_S = 20.0
@@ -79,12 +81,13 @@ def run_faults(
     """
     left, number = list(names), 0
     while left:
-        now = left[:FAULTS_A_SESSION]
-        load_s = SECONDS_A_FAULT * len(now) + 30.0
+        load_s = SECONDS_A_FAULT * min(len(left), FAULTS_A_SESSION) + SPARE_S
         with scene(scenario, bounds=bounds, seed=seed + number, load_s=load_s, keep=keep_scratch) as found:
-            outcomes = [_tried(found, fault, tell) for fault in now]
+            outcomes = [_tried(found, left.pop(0), tell)]
+            while left and len(outcomes) < FAULTS_A_SESSION and found.session.elapsed_s() < load_s - SPARE_S:
+                outcomes.append(_tried(found, left.pop(0), tell))
             yield Played(tuple(outcomes), close(found, tell))
-        left, number = left[len(now) :], number + 1
+        number += 1
 
 
 def _tried(found: Scene, fault: Fault, tell: Tell) -> Outcome:
@@ -197,7 +200,7 @@ def run_rolling_restart(
         PlantError: one does not drain, or does not come back.
     """
     order = (*reversed(PIPELINE), *(component.name for component in stack.status()))
-    load_s = SECONDS_A_FAULT * len(order)
+    load_s = SECONDS_A_FAULT * len(order) + SPARE_S
     with scene(scenario, bounds=bounds, seed=seed, load_s=load_s, keep=keep_scratch) as found:
         outcomes = [_restarted(found, name, tell) for name in order]
         return Played(tuple(outcomes), close(found, tell))
@@ -214,4 +217,4 @@ def _leave(found: Scene, name: str) -> None:
 
 
 def _restart(found: Scene, name: str) -> None:
-    found.session.restart(name)
+    found.plant.apply(Restart(name))

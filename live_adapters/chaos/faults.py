@@ -13,7 +13,9 @@ from aiokafka import AIOKafkaProducer
 
 from live_adapters.chaos.lookout import Bounds, Lookout
 from live_adapters.chaos.quorum import active_controller
+from live_adapters.plant import LivePlant
 from live_adapters.session import Session
+from sentra_sim.control.plant import Kill, Pause, Resume, Start
 from sentra_sim.errors import InputError
 
 POISON_RECORDS = 20
@@ -34,6 +36,11 @@ class Scene:
     rng: random.Random
     bounds: Bounds
     poisoned: int = 0
+
+    @property
+    def plant(self) -> LivePlant:
+        """The session under the actions of a plant."""
+        return LivePlant(self.session, self.lookout)
 
     def process_of(self, target: str) -> str:
         """Returns the process that a target stands for now: roles of the cluster wander."""
@@ -69,19 +76,19 @@ class Fault:
 
 
 def _kill(scene: Scene, process: str) -> None:
-    scene.session.kill(process)
+    scene.plant.apply(Kill(process))
 
 
 def _start_again(scene: Scene, process: str) -> None:
-    scene.session.start_again(process)
+    scene.plant.apply(Start(process))
 
 
 def _pause(scene: Scene, process: str) -> None:
-    scene.session.pause(process)
+    scene.plant.apply(Pause(process))
 
 
 def _resume(scene: Scene, process: str) -> None:
-    scene.session.resume(process)
+    scene.plant.apply(Resume(process))
 
 
 def _fill_disk(scene: Scene, process: str) -> None:

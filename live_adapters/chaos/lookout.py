@@ -27,6 +27,7 @@ from live_adapters.pipeline.stores.storage import count_effects
 from sentra_sim.errors import PlantError
 
 ANSWER_S = 1.0
+PAST_LOOKS = 300
 BEHIND_EVENTS = 2_000  # the least bound of the lag: what is under way between two commits
 ACKED_SHARE, FLOW_SHARE = 0.9, 0.5  # of the offered rate; ClickHouse inserts come in lumps
 
@@ -96,10 +97,10 @@ class Flow:
         self._events = events
         self._window_s = window_s
         self._offset = self.total = 0
-        self._past: deque[tuple[float, int]] = deque()
+        self._past: deque[tuple[float, int]] = deque(maxlen=PAST_LOOKS)
 
-    def look(self, now_s: float) -> float:
-        """Returns events/s over the last window."""
+    def look(self, now_s: float, window_s: float | None = None) -> float:
+        """Returns events/s over the last window, the flow's own unless another is named."""
         if self._file.is_file():
             with self._file.open("rb") as stream:
                 stream.seek(self._offset)
@@ -108,9 +109,8 @@ class Flow:
             self._offset += whole
             self.total += self._events(np.frombuffer(data[:whole], dtype=self._dtype))
         self._past.append((now_s, self.total))
-        while len(self._past) > 2 and self._past[1][0] <= now_s - self._window_s:
-            self._past.popleft()
-        then_s, then = self._past[0]
+        begin_s = now_s - (self._window_s if window_s is None else window_s)
+        then_s, then = max((past for past in self._past if past[0] <= begin_s), default=self._past[0])
         return (self.total - then) / (now_s - then_s) if now_s > then_s else 0.0
 
 
@@ -154,18 +154,18 @@ class Lookout:
         if not self._loop.is_running():
             self._loop.close()
 
-    def look(self) -> Look:
-        """Looks now; takes up to a second when components do not answer."""
+    def look(self, window_s: float | None = None) -> Look:
+        """Looks now, at rates over the bounds' window or another; takes up to a second when components do not answer."""
         lag, out_of_sync = self._ask(self._lag_and_sync()) or (None, None)
         now_s = time.monotonic()
-        acked_eps = self._acked.look(now_s)
+        acked_eps = self._acked.look(now_s, window_s)
         return Look(
             at_s=now_s,
             acked_eps=acked_eps,
             ack_age_s=self._ack_age_s(),
-            delivered_eps=self._delivered.look(now_s),
-            redis_eps=self._redis.look(now_s),
-            clickhouse_eps=self._clickhouse.look(now_s),
+            delivered_eps=self._delivered.look(now_s, window_s),
+            redis_eps=self._redis.look(now_s, window_s),
+            clickhouse_eps=self._clickhouse.look(now_s, window_s),
             lag_events=lag,
             out_of_sync=out_of_sync,
         )

@@ -2,8 +2,10 @@
 
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -16,6 +18,8 @@ from live_adapters.chaos.quorum import TOPIC, leader_in, quorum_request
 from live_adapters.chaos.results import save, summarise
 from live_adapters.chaos.trial import Background, Outcome, Recogniser
 from live_adapters.pipeline.hoplog import SUBSCRIBER_DELIVERED, VISIBLE, HopLog
+from live_adapters.plant import LivePlant
+from sentra_sim.control.plant import Kill, Pause, Plant, Restart, Resume, Start
 from sentra_sim.errors import InputError
 
 BOUNDS = Bounds(1_000.0)
@@ -150,3 +154,28 @@ def test_a_campaign_passes_only_when_nothing_is_lost_doubled_or_left_broken(tmp_
     written = json.loads((tmp_path / "campaign" / "campaign.json").read_text(encoding="utf-8"))
     assert written["summary"]["passed"] is True
     assert written["seed"] == 3
+
+
+class Recorded:
+    """A session and a lookout that only note what is asked of them."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, str]] = []
+
+    def look(self, window_s: float) -> Look:
+        return replace(WELL, lag_events=None)
+
+    def __getattr__(self, action: str) -> Callable[[str], None]:
+        return lambda process: self.done.append((action, process))
+
+
+def test_a_live_plant_does_actions_to_processes_and_leaves_out_what_it_cannot_measure() -> None:
+    recorded: Any = Recorded()
+    plant: Plant = LivePlant(recorded, recorded)
+    for action in (Kill("worker"), Start("worker"), Pause("kafka-1"), Resume("kafka-1"), Restart("redis")):
+        plant.apply(action)
+    names = ["kill", "start_again", "pause", "resume", "restart"]
+    assert recorded.done == list(zip(names, ["worker", "worker", "kafka-1", "kafka-1", "redis"], strict=True))
+    shown = plant.metrics(1.0)
+    assert shown["acked_eps"] == 1_000.0
+    assert "lag_events" not in shown

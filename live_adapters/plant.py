@@ -1,0 +1,53 @@
+"""The live plant: the running pipeline behind the same few actions and metrics as the simulated one."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import fields
+
+from live_adapters.chaos.lookout import Lookout
+from live_adapters.pipeline.releases.pricingclient import PricingClient
+from live_adapters.session import Session
+from sentra_sim.control.plant import Action, Kill, Pause, Restart, Resume, SetWeights, Start
+
+
+class LivePlant:
+    """A session's processes under somebody's control."""
+
+    def __init__(self, session: Session, lookout: Lookout) -> None:
+        self._session = session
+        self._lookout = lookout
+
+    def metrics(self, window_s: float) -> dict[str, float]:
+        """Returns rates over the last `window_s` seconds, lag and age as they are; what did not answer is missing."""
+        look = self._lookout.look(window_s)
+        shown = {field.name: getattr(look, field.name) for field in fields(look) if field.name != "at_s"}
+        return {name: float(value) for name, value in shown.items() if value is not None}
+
+    def apply(self, action: Action) -> None:
+        """Does one action to the pipeline or the stack, and returns when it is done.
+
+        Raises:
+            InputError: no such process.
+            PlantError: it does not come back, or pricing refuses the weights.
+        """
+        match action:
+            case Kill(process):
+                self._session.kill(process)
+            case Start(process):
+                self._session.start_again(process)
+            case Restart(process):
+                self._session.restart(process)
+            case Pause(process):
+                self._session.pause(process)
+            case Resume(process):
+                self._session.resume(process)
+            case SetWeights():
+                asyncio.run(self._set_weights(action))
+
+    async def _set_weights(self, action: SetWeights) -> None:
+        client = await PricingClient.open(self._session.config.host, self._session.config.pricing_port)
+        try:
+            await client.set_weights(action.weights)
+        finally:
+            client.close()

@@ -1,0 +1,1 @@
+"""What decides something slowly about a plant, simulated or live."""

@@ -1,0 +1,67 @@
+"""The plant as those see it who control or harm it: metrics out, actions in; a simulated and a live one look alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Kill:
+    """Ends a process at once; it stays down until `Start`."""
+
+    process: str
+
+
+@dataclass(frozen=True)
+class Start:
+    """Starts a process again that was killed, and waits until it is ready."""
+
+    process: str
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Lets a process end in order and starts it again."""
+
+    process: str
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Stops a process where it stands."""
+
+    process: str
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Lets a paused process go on."""
+
+    process: str
+
+
+@dataclass(frozen=True)
+class SetWeights:
+    """Gives releases their shares of the keys."""
+
+    weights: Mapping[str, float]
+
+
+Action = Kill | Start | Restart | Pause | Resume | SetWeights
+
+
+class Plant(Protocol):
+    """A pipeline that runs.
+
+    `metrics` returns values over the last `window_s` seconds, by name with units; what could not be measured is missing.
+    """
+
+    def metrics(self, window_s: float) -> dict[str, float]:
+        """Returns what the plant shows now."""
+        ...
+
+    def apply(self, action: Action) -> None:
+        """Does one action; raises PlantError when the plant cannot."""
+        ...
