@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 
 from live_adapters.chaos.campaign import Played
-from sentra_sim.files import write_text_whole
 
 FAULTS_FILE, CAMPAIGN_FILE = "faults.parquet", "campaign.json"
 SCHEMA_VERSION = 1
@@ -95,9 +94,7 @@ def save(folder: Path, played: Sequence[Played], *, seed: int, rate_eps: float) 
         "recovery_s": pl.Float64,
         "felt": pl.String,
     }
-    part = folder / f".{FAULTS_FILE}.part"
-    pl.DataFrame(rows, schema=schema).write_parquet(part)
-    part.replace(folder / FAULTS_FILE)
+    _whole(folder / FAULTS_FILE, pl.DataFrame(rows, schema=schema).write_parquet)
     campaign = {
         "schema_version": SCHEMA_VERSION,
         "seed": seed,
@@ -105,4 +102,14 @@ def save(folder: Path, played: Sequence[Played], *, seed: int, rate_eps: float) 
         "summary": asdict(summarise(played)),
         "sessions": [asdict(one.account) for one in played],
     }
-    write_text_whole(folder / CAMPAIGN_FILE, json.dumps(campaign, indent=1) + "\n")
+    text = json.dumps(campaign, indent=1) + "\n"
+    _whole(folder / CAMPAIGN_FILE, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def _whole(file: Path, write: Callable[[Path], object]) -> None:
+    part = file.with_name(f".{file.name}.part")
+    try:
+        write(part)
+        part.replace(file)
+    finally:
+        part.unlink(missing_ok=True)
