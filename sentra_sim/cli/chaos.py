@@ -62,7 +62,8 @@ def chaos(options: Namespace) -> int:
         if options.rolling_restart:
             played.append(lab.run_rolling_restart(scenario, tell=tell, **common))
         else:
-            played.extend(lab.run_faults(scenario, faults, tell=tell, **common))
+            for session in lab.run_faults(scenario, faults, tell=tell, **common):
+                played.append(session)  # one by one: what is complete is kept when the rest is interrupted
     return _print_played(lab, played, as_json=options.json)
 
 
