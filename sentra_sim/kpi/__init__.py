@@ -2,13 +2,17 @@
 
 from sentra_sim.kpi.compute import QUANTILES, Kpi, breaches, cpu_cores, end_to_end, final_hop, kpis, window_metric
 from sentra_sim.kpi.hops import breakdown_of, hop_breakdown
+from sentra_sim.kpi.memory import Growth, growth
+from sentra_sim.kpi.steps import StepKpis, step_kpis, step_runs
 from sentra_sim.kpi.timeline import Timeline, timeline, window_of
 from sentra_sim.kpi.waterfall import Step, Waterfall, slowest, waterfall
 
 __all__ = [
     "QUANTILES",
+    "Growth",
     "Kpi",
     "Step",
+    "StepKpis",
     "Timeline",
     "Waterfall",
     "breaches",
@@ -16,9 +20,12 @@ __all__ = [
     "cpu_cores",
     "end_to_end",
     "final_hop",
+    "growth",
     "hop_breakdown",
     "kpis",
     "slowest",
+    "step_kpis",
+    "step_runs",
     "timeline",
     "waterfall",
     "window_metric",

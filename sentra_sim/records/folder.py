@@ -67,7 +67,7 @@ def _write_tables(folder: Path, tables: Tables, manifest: Manifest) -> None:
         frame: pl.DataFrame = getattr(tables, name)
         file = folder / f"{name}.parquet"
         frame.write_parquet(file, compression="zstd", compression_level=6)
-        digests[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        digests[name] = _digest(file)
     text = manifest.model_copy(update={"files": digests}).model_dump_json(indent=1)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
@@ -156,7 +156,7 @@ def _read_table(file: Path, schema: dict[str, object], digest: str | None) -> pl
     if not file.is_file():
         raise RecordingError(f"{file}: missing; the recording was cut off, record the run again")
     # Polars may abort the whole process on bytes changed in the middle, so they are compared before it sees them.
-    if digest is not None and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+    if digest is not None and _digest(file) != digest:
         raise _damaged(file)
     try:
         table = pl.read_parquet(file)
@@ -168,6 +168,11 @@ def _read_table(file: Path, schema: dict[str, object], digest: str | None) -> pl
             f"{file}: columns must follow the record contract, got a difference in {', '.join(sorted(wrong))}; record the run again"
         )
     return table
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _damaged(file: Path) -> RecordingError:
