@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,6 +61,16 @@ def mean_interval(values: Floats, *, sections: int = SECTIONS, confidence: float
 def replication_interval(estimates: Floats, *, confidence: float = 0.95) -> Interval:
     """Returns the mean of independent replications' estimates, shape (n >= 2,), with its Student interval."""
     return _around(float(np.mean(estimates)), np.asarray(estimates, dtype=np.float64), confidence)
+
+
+def range_over_mean(values: Sequence[float]) -> float | None:
+    """Returns how far repeated values lie apart, relative to their mean; None with fewer than two, or a mean of zero.
+
+    >>> range_over_mean([9.0, 10.0, 11.0])
+    0.2
+    """
+    mean = float(np.mean(values)) if len(values) > 1 else 0.0
+    return float(np.ptp(values)) / mean if mean else None
 
 
 def trend_interval(
