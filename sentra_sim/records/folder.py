@@ -19,6 +19,7 @@ from sentra_sim.records.tables import EVENT_COLUMNS, METRIC_COLUMNS, Tables, fra
 
 TABLES = ("frames", "events", "metrics")
 MANIFEST = "manifest.json"
+ORDER_FRAMES = 100_000  # whose events are compared at once
 
 
 @dataclass(frozen=True)
@@ -146,10 +147,20 @@ def read_run(path: str | Path) -> Run:
         raise RecordingError(
             f"{path}: events.parquet must hold {carried} events, got {tables.events.height}; record the run again"
         )
-    order = np.repeat(tables.frames["frame"].to_numpy(), tables.frames["events"].to_numpy())
-    if not np.array_equal(order, tables.events["frame"].to_numpy()):
+    if not _in_order(tables):
         raise RecordingError(f"{path}: events.parquet must follow the order of the frames' rows; record the run again")
     return Run(path=path, manifest=manifest, tables=tables)
+
+
+def _in_order(tables: Tables) -> bool:
+    """Tells whether the events follow the frames' rows; a block at a time, for a long run has tens of millions."""
+    first = 0
+    for block in tables.frames.select("frame", "events").iter_slices(ORDER_FRAMES):
+        order = np.repeat(block["frame"].to_numpy(), block["events"].to_numpy())
+        if not np.array_equal(order, tables.events["frame"].slice(first, len(order)).to_numpy()):
+            return False
+        first += len(order)
+    return True
 
 
 def _read_table(file: Path, schema: dict[str, object], digest: str | None) -> pl.DataFrame:
