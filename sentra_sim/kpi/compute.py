@@ -76,7 +76,7 @@ def _latencies(line: Timeline, scenario: Scenario) -> list[Kpi]:
     for name, span in scenario.kpis.items():
         values = line.span(span.start, span.end)
         # An event that never arrived waits for ever: it belongs into the tail, not out of the sample.
-        values = np.where(np.isnan(values), np.inf, values)
+        values[np.isnan(values)] = np.inf
         found += [_quantile(f"{name}_{label}_s", values, q) for label, q in QUANTILES.items()]
     return found
 

@@ -29,6 +29,7 @@ from sentra_sim.units import NS_PER_S
 
 SCENARIO = Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml"
 FRAME_EVENTS = 33  # what a linger of 10 ms gathers in one of six partitions at 20,000 events/s
+PARTITIONS = 6
 POLL_FRAMES = 12
 EPOCH_NS = 1_000 * NS_PER_S
 WARMUP_S = 10.0
@@ -43,6 +44,7 @@ def write_logs(scratch: Path, scenario: Scenario, seconds: float) -> None:
     first = 1
     for chunk in draw_chunks(scenario.load, seconds, 1, FRAME_EVENTS << 13):
         intended = EPOCH_NS + np.rint(chunk.intended_s * NS_PER_S).astype(np.int64)
+        intended = intended[interleaved(len(intended))]
         starts = np.arange(0, len(intended), FRAME_EVENTS)
         frame = first + np.arange(len(starts))
         first += len(starts)
@@ -52,7 +54,7 @@ def write_logs(scratch: Path, scenario: Scenario, seconds: float) -> None:
         visible = {"frame": frame, "events": events}
         append(logs, hoplog.GATEWAY_INTENDED, frame=np.repeat(frame, events), intended_ns=intended)
         times = {"received": at[0], "closed": at[1], "acked": at[2]}
-        append(logs, hoplog.GATEWAY_FRAMES, **visible, partition=frame % 6, **times)
+        append(logs, hoplog.GATEWAY_FRAMES, **visible, partition=frame % PARTITIONS, **times)
         times = {"started": at[3], "priced": at[4], "committed": at[5], "redis": at[6]}
         append(logs, hoplog.WORKER_FRAMES, **visible, poll=poll, duplicates=0 * frame, **times)
         append(logs, hoplog.FANOUT_SENT, **visible, at=at[6])
@@ -62,6 +64,13 @@ def write_logs(scratch: Path, scenario: Scenario, seconds: float) -> None:
         append(logs, hoplog.GENERATOR_MESSAGES, due=due, sent=due + 100_000, events=np.bincount(chunk.message))
     for log in logs.values():
         log.close()
+
+
+def interleaved(count: int) -> NDArray[np.int64]:
+    """Returns events in order of frames: six partitions fill their frames side by side."""
+    blocks = count // (PARTITIONS * FRAME_EVENTS)
+    whole = np.arange(blocks * PARTITIONS * FRAME_EVENTS).reshape(blocks, FRAME_EVENTS, PARTITIONS)
+    return np.concatenate([whole.transpose(0, 2, 1).ravel(), np.arange(whole.size, count)])
 
 
 def append(logs: dict[Any, hoplog.HopLog], kind: tuple[str, str, Any], **columns: NDArray[Any]) -> None:
