@@ -23,6 +23,7 @@ SENTRA = HERE.parent / "data" / "scenarios" / "sentra.yaml"
 KINDS = (schema.Source, schema.Batcher, schema.Log, schema.ConsumerGroup, schema.Pool, schema.Store, schema.Broadcast)
 BLOCKS = (
     schema.Load,
+    schema.Step,
     schema.Host,
     schema.Demand,
     schema.Delay,

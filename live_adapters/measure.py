@@ -93,8 +93,9 @@ def measure(
             warmup_s=warmup_s,
             load_s=warmup_s + seconds,
         )
-        run = _measure(config, endpoints, report)
-        write_run(out, run[0].tables, run[1], replace=replace)
+        recording, manifest = _measure(config, endpoints, report)
+        write_run(out, recording.tables, manifest, replace=replace)
+        del recording  # an hour's events are over a gigabyte, and they are read back next
     return read_run(out)
 
 

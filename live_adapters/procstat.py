@@ -1,4 +1,4 @@
-"""CPU time by process, from /proc: sampled about once a second, spread over the whole seconds of a run afterwards."""
+"""CPU time and memory by process, from /proc: sampled about once a second, put on the whole seconds of a run afterwards."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from live_adapters.holdings import HoldingAccount
 from live_adapters.threadstat import ThreadAccount, thread_uses
 from sentra_sim.records import CpuSeries
 from sentra_sim.units import NS_PER_S
@@ -31,7 +32,8 @@ class HostUse:
     `cpu`, `run_delay`: seconds by process, on a core and waiting for one. `steal_s`, `busy_s`: CPU seconds of all cores together,
     shape (seconds,). `runnable`: threads running or waiting for a core at the end of the second, shape (seconds,).
     `idle_cores`: cores that each process kept busy at rest, before the load. `threads`: CPU seconds of the groups of threads that
-    did the most, by process and group, each of shape (seconds,).
+    did the most, by process and group, each of shape (seconds,). `resident_bytes`, `open_fds`: what a process and its children held at
+    the end of the second, each of shape (seconds,), NaN where there was none or the kernel does not say.
     """
 
     cpu: CpuSeries
@@ -41,6 +43,8 @@ class HostUse:
     runnable: NDArray[np.float64]
     idle_cores: Mapping[str, float]
     threads: Mapping[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
+    resident_bytes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    open_fds: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> int:
@@ -88,8 +92,10 @@ class _Account:
     def __init__(self) -> None:
         self._seen: dict[tuple[int, str], tuple[float, float]] = {}
         self.threads = ThreadAccount()
+        self.living: list[int] = []  # process ids at the last update
 
     def update(self, roots: Sequence[int]) -> tuple[float, float]:
+        self.living = []
         for root in roots:
             try:
                 birth = _stat_fields(root)[19]  # a process id may be used again
@@ -106,6 +112,7 @@ class _Account:
                 cpu += cpu_seconds(pid)
             except OSError:
                 continue
+            self.living.append(pid)
             uses = thread_uses(pid)
             self.threads.add(pid, uses)
             delay += sum(use.run_delay_s for use in uses.values())
@@ -125,6 +132,7 @@ class CpuSampler:
         self._delay: list[list[float]] = []
         self._threads: list[dict[tuple[str, str], float]] = []
         self._host: list[tuple[float, float, int]] = []
+        self._holdings = {name: HoldingAccount() for name in names}
         self._idle: dict[str, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="cpu-sampler", daemon=True)
@@ -160,6 +168,8 @@ class CpuSampler:
         totals = {name: account.threads.total() for name, account in self._accounts.items()}
         self._threads.append({(name, group): cpu for name, groups in totals.items() for group, cpu in groups.items()})
         self._host.append(host_times())
+        for name, holdings in self._holdings.items():
+            holdings.sample(self._accounts[name].living, self._times_ns[-1])
 
     def use(self, epoch_ns: int, seconds: int) -> HostUse:
         """Returns the samples as sums per whole second since the epoch, interpolated between samples."""
@@ -174,6 +184,8 @@ class CpuSampler:
             runnable=np.interp(ends, np.array(self._times_ns) - float(epoch_ns), host[:, 2]),
             idle_cores=self._idle,
             threads=self._busy_threads(epoch_ns, seconds),
+            resident_bytes={name: held.resident_bytes(epoch_ns, seconds) for name, held in self._holdings.items()},
+            open_fds={name: held.open_fds(epoch_ns, seconds) for name, held in self._holdings.items()},
         )
 
     def _busy_threads(self, epoch_ns: int, seconds: int) -> dict[tuple[str, str], NDArray[np.float64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,16 @@ from numpy.typing import NDArray
 
 from live_adapters.pipeline import hoplog
 from live_adapters.procstat import HostUse
-from sentra_sim.records import IDLE_CORES, METRIC_COLUMNS, Tables, frame_schema, hop_column, metrics_table
+from sentra_sim.records import (
+    IDLE_CORES,
+    METRIC_COLUMNS,
+    OPEN_FDS,
+    RESIDENT_MEMORY,
+    Tables,
+    frame_schema,
+    hop_column,
+    metrics_table,
+)
 from sentra_sim.scenario import (
     INTENDED,
     Batcher,
@@ -237,12 +247,20 @@ def _nullable(values: NDArray[np.int64], origin: int) -> pl.Series:
 
 def _events_table(scratch: Path, gateway: NDArray[np.void]) -> pl.DataFrame:
     """Events in order of the frames; the gateway logs a frame's events before the frame itself, so both logs run in step."""
-    intended = hoplog.read_log(scratch, *hoplog.GATEWAY_INTENDED)[: int(gateway["events"].sum())]
-    frame = np.repeat(gateway["frame"], gateway["events"])
-    received = np.repeat(gateway["received"], gateway["events"])
-    if len(intended) != len(frame) or not np.array_equal(intended["frame"], frame):
+    frame = pl.Series(np.repeat(gateway["frame"], gateway["events"]))
+    offset_ns = np.repeat(-gateway["received"], gateway["events"])
+    known = 0
+    # A block at a time: an hour's log is over a gigabyte, and the table as much again.
+    for rows in hoplog.read_blocks(scratch, *hoplog.GATEWAY_INTENDED):
+        end = min(known + len(rows), len(frame))  # what follows is of frames that were never acknowledged
+        block = rows[: end - known]
+        if not np.array_equal(block["frame"], frame[known:end].to_numpy()):
+            break
+        offset_ns[known:end] += block["intended_ns"]
+        known = end
+    if known < len(frame):
         raise ValueError(f"{scratch}: the gateway's logs must hold the same frames, got a difference")
-    return pl.DataFrame({"frame": frame, "intended_offset_ns": intended["intended_ns"] - received})
+    return pl.DataFrame({"frame": frame, "intended_offset_ns": offset_ns})
 
 
 def _lateness(scratch: Path, epoch_ns: int, horizon: int) -> pl.DataFrame:
@@ -300,10 +318,18 @@ def _host_metrics(host: HostUse) -> list[pl.DataFrame]:
             _metric("process_thread_cpu_seconds", f'process="{process}",thread="{group}"', values)
             for (process, group), values in host.threads.items()
         ),
+        *_held(RESIDENT_MEMORY, host.resident_bytes),
+        *_held(OPEN_FDS, host.open_fds),
         _metric("node_cpu_seconds", 'mode="steal"', host.steal_s),
         _metric("node_cpu_seconds", 'mode="busy"', host.busy_s),
         _metric("node_procs_running", "", host.runnable),
     ]
+
+
+def _held(name: str, by_process: Mapping[str, NDArray[np.float64]]) -> list[pl.DataFrame]:
+    """What each process held; no row for a second in which there was no such process."""
+    held = (_metric(name, f'process="{process}"', values) for process, values in by_process.items())
+    return [rows.filter(pl.col("value").is_finite()) for rows in held]
 
 
 def _metric(name: str, labels: str, values: NDArray[np.float64]) -> pl.DataFrame:

@@ -25,7 +25,6 @@ from typing import Any
 
 import grpc
 import numpy as np
-from numpy.typing import NDArray
 
 from live_adapters.load import (
     NAME,
@@ -45,7 +44,6 @@ from live_adapters.pipeline.process import parent_id, read_arguments, write_read
 from live_adapters.scheduling import ask_short_slice
 from sentra_sim.errors import PlantError, SentraError
 from sentra_sim.rng import stream as random_stream
-from sentra_sim.scenario.arrivals import draw_offered
 from sentra_sim.units import NS_PER_S
 
 ACKED, REFUSED, UNKNOWN = 1, 2, 3
@@ -61,48 +59,58 @@ OPTIONS = (("grpc.use_local_subchannel_pool", 1), ("grpc.initial_reconnect_backo
 log = logging.getLogger(NAME)
 
 
+@dataclass(frozen=True)
+class _Kept:
+    """A message without an answer yet."""
+
+    data: bytes
+    first_sequence: int
+    last_sequence: int
+
+
 class AckBook:
     """Which messages have no answer yet, with their bytes, in order; and what the answers said."""
 
-    def __init__(self, bounds: NDArray[np.int64], hop_log: HopLog) -> None:
+    def __init__(self, hop_log: HopLog) -> None:
         self.acked_events = self.refused_events = 0
-        self._bounds = bounds
         self._log = hop_log
-        self._kept: dict[int, bytes] = {}
+        self._kept: dict[int, _Kept] = {}
+        self._last_sequence = 0
         self._answered: deque[tuple[int, bytes]] = deque(maxlen=REMEMBERED)
 
     @property
     def unanswered(self) -> list[tuple[int, bytes]]:
         """Messages without an answer, in order."""
-        return list(self._kept.items())
+        return [(message, kept.data) for message, kept in self._kept.items()]
 
     @property
     def answered(self) -> list[tuple[int, bytes]]:
         """The last messages that were acknowledged, in order."""
         return list(self._answered)
 
-    def keep(self, message: int, data: bytes) -> None:
-        """Takes a message that is about to be sent for the first time."""
-        self._kept[message] = data
+    def keep(self, message: int, data: bytes, last_sequence: int) -> None:
+        """Takes a message that is about to be sent for the first time, the next one after the one before."""
+        self._kept[message] = _Kept(data, self._last_sequence + 1, last_sequence)
+        self._last_sequence = last_sequence
 
     def answer(self, message: int, ack: events_pb2.IngestAck, now_ns: int) -> None:
         """Takes an answer; only the first one of a message counts, later ones are of repetitions."""
-        data = self._kept.pop(message, None)
-        if data is None:
+        kept = self._kept.pop(message, None)
+        if kept is None:
             return
         self.acked_events += ack.acked_events
         self.refused_events += ack.refused_events
         if not ack.refused_events:
-            self._answered.append((message, data))
-        self._tell(message, now_ns, REFUSED if ack.refused_events else ACKED)
+            self._answered.append((message, kept.data))
+        self._tell(message, kept, now_ns, REFUSED if ack.refused_events else ACKED)
 
     def give_up(self, now_ns: int) -> None:
         """Notes that nobody knows what became of the rest."""
-        for message in self._kept:
-            self._tell(message, now_ns, UNKNOWN)
+        for message, kept in self._kept.items():
+            self._tell(message, kept, now_ns, UNKNOWN)
 
-    def _tell(self, message: int, at_ns: int, state: int) -> None:
-        row = (message, self._bounds[message] + 1, self._bounds[message + 1], at_ns, state)
+    def _tell(self, message: int, kept: _Kept, at_ns: int, state: int) -> None:
+        row = (message, kept.first_sequence, kept.last_sequence, at_ns, state)
         self._log.append(np.array([row], dtype=ACKS))
 
 
@@ -181,7 +189,7 @@ class Resender:
                     self._sent_all = self._sent_all or not stream.closed
                     return
                 number = self._pacer.sent - 1
-                self.book.keep(number, fresh)
+                self.book.keep(number, fresh, self._pacer.last_sequence)
                 stream.numbers.append(number)
             yield fresh
 
@@ -225,12 +233,12 @@ def _method(channel: grpc.Channel) -> Any:
 def offer(config: RunConfig, stop: threading.Event) -> LoadSummary:
     """Offers the whole load and returns once every message is answered, or given up."""
     parent = parent_id()
-    offered = draw_offered(config.scenario.load, config.load_s, config.seed)
     epoch_ns = time.monotonic_ns() + int(START_AFTER_S * NS_PER_S)
-    source = MessageSource(config.scenario.load, offered, epoch_ns, config.seed)
+    source = MessageSource(config.scenario.load, config.load_s, epoch_ns, config.seed)
     sent, acks = HopLog(config.scratch, *GENERATOR_MESSAGES), HopLog(config.scratch, *GENERATOR_ACKS)
-    pacer = Pacer(source, sent, stopping(stop, parent))
-    resender = Resender(config, pacer, AckBook(source.bounds, acks), stop)
+    window_ns = epoch_ns + round(config.warmup_s * NS_PER_S)
+    pacer = Pacer(source, sent, stopping(stop, parent), window_ns)
+    resender = Resender(config, pacer, AckBook(acks), stop)
     signal.signal(signal.SIGUSR1, lambda *_: resender.repeated.set())
     signal.signal(signal.SIGUSR2, lambda *_: resender.misordered.set())
     write_ready(config.scratch / f"{NAME}.ready", str(epoch_ns))

@@ -7,6 +7,7 @@ Times are `time.monotonic_ns()`, one clock for all processes of a host.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -58,6 +59,8 @@ MESSAGES = np.dtype([("due", "<i8"), ("sent", "<i8"), ("events", "<i4")])  # the
 # One row per message once its fate is known: its sequences, and the state 1 acknowledged, 2 refused, 3 unknown.
 ACKS = np.dtype([("message", "<i8"), ("first", "<u8"), ("last", "<u8"), ("acked_at", "<i8"), ("state", "u1")])
 
+BLOCK_ROWS = 1 << 20
+
 # The logs of a run, as (process, kind, dtype): file `<process>.<kind>.bin`.
 GATEWAY_FRAMES = ("gateway", "frames", GATEWAY)
 GATEWAY_INTENDED = ("gateway", "intended", INTENDED)
@@ -92,6 +95,16 @@ def read_log(folder: Path, process: str, kind: str, dtype: np.dtype[np.void]) ->
     file = folder / f"{process}.{kind}.bin"
     if not file.is_file():
         return np.empty(0, dtype=dtype)
-    data = file.read_bytes()
-    whole = len(data) // dtype.itemsize * dtype.itemsize
-    return np.frombuffer(data[:whole], dtype=dtype)
+    return np.fromfile(file, dtype=dtype)
+
+
+def read_blocks(
+    folder: Path, process: str, kind: str, dtype: np.dtype[np.void], rows: int = BLOCK_ROWS
+) -> Iterator[NDArray[np.void]]:
+    """Reads a log as `read_log` does, but never more than `rows` rows at once."""
+    file = folder / f"{process}.{kind}.bin"
+    if not file.is_file():
+        return
+    with file.open("rb") as stream:
+        while len(block := np.fromfile(stream, dtype=dtype, count=rows)):
+            yield block

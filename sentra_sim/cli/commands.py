@@ -47,15 +47,17 @@ def down(options: Namespace) -> int:
 def measure(options: Namespace) -> int:
     """Records a real run."""
     from sentra_sim.cli.progress import measuring
+    from sentra_sim.cli.steps import window_s
     from sentra_sim.cli.tables import print_run
 
     scenario = _scenario(options)
+    seconds = window_s(options, scenario)
     play = live.load_measure()
-    with measuring(options.warmup + options.seconds, quiet=options.json) as report:
+    with measuring(options.warmup + seconds, quiet=options.json) as report:
         run = play(
             scenario,
-            rate_eps=scenario.load.rate_eps,
-            seconds=options.seconds,
+            rate_eps=None,
+            seconds=seconds,
             warmup_s=options.warmup,
             seed=_seed(options, scenario),
             out=options.output,
@@ -68,11 +70,13 @@ def measure(options: Namespace) -> int:
 
 def simulate(options: Namespace) -> int:
     """Writes a simulated run."""
+    from sentra_sim.cli.steps import window_s
     from sentra_sim.cli.tables import print_run
     from sentra_sim.engine import simulate as run_engine
     from sentra_sim.records import read_run, refuse_existing, write_run
 
     scenario = _scenario(options)
+    seconds = window_s(options, scenario)
     refuse_existing(options.output, replace=options.replace)
     digest = None
     if options.twin is not None:
@@ -81,7 +85,7 @@ def simulate(options: Namespace) -> int:
         scenario, digest = apply_twin(load_twin(options.twin), scenario), twin_hash(options.twin)
     tables, manifest = run_engine(
         scenario,
-        seconds=options.seconds,
+        seconds=seconds,
         warmup_s=options.warmup,
         seed=_seed(options, scenario),
         engine=options.engine,
@@ -94,13 +98,15 @@ def simulate(options: Namespace) -> int:
 def kpi(options: Namespace) -> int:
     """Shows KPIs; with --enforce exit 1 on a miss."""
     from sentra_sim.cli.tables import print_run
-    from sentra_sim.kpi import breaches, kpis
+    from sentra_sim.kpi import breaches, kpis, step_kpis
     from sentra_sim.records import read_run
 
     run = read_run(options.run_folder)
     print_run(run, as_json=options.json, hops=options.hops)
-    missed = breaches(kpis(run)) or not run.manifest.validity.valid
-    return 1 if options.enforce and missed else 0
+    if not options.enforce:
+        return 0
+    missed = breaches(kpis(run)) or any(breaches(step.kpis) for step in step_kpis(run))
+    return 1 if missed or not run.manifest.validity.valid else 0
 
 
 def trace(options: Namespace) -> int:
@@ -165,6 +171,20 @@ def dashboard(options: Namespace) -> int:
     return 0
 
 
+def soak(options: Namespace) -> int:
+    """Shows whether a process grew."""
+    from sentra_sim.cli.soak import soak as judge
+
+    return judge(options)
+
+
+def floor(options: Namespace) -> int:
+    """Measures the noise floor."""
+    from sentra_sim.cli.floor import floor as measure_floor
+
+    return measure_floor(options)
+
+
 def demo(options: Namespace) -> int:
     """Runs the main job."""
     from sentra_sim.cli.demo import run_demo
@@ -173,13 +193,19 @@ def demo(options: Namespace) -> int:
 
 
 def _scenario(options: Namespace) -> Scenario:
+    from sentra_sim.cli.steps import parse_steps
     from sentra_sim.scenario import load_scenario, with_load
 
     for name in ("seconds", "warmup"):
         value = getattr(options, name)
-        if not value > 0 and not (name == "warmup" and value == 0):
+        if value is not None and not value > 0 and not (name == "warmup" and value == 0):
             raise InputError(f"--{name}: must be positive, got {value:g}; write a length in seconds")
-    return with_load(load_scenario(options.scenario), rate_eps=options.rate, arrivals=options.arrivals)
+    return with_load(
+        load_scenario(options.scenario),
+        rate_eps=options.rate,
+        arrivals=options.arrivals,
+        steps=parse_steps(options.steps),
+    )
 
 
 def _seed(options: Namespace, scenario: Scenario) -> int:

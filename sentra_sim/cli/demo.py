@@ -95,17 +95,17 @@ def _measure_missing(scenario: Scenario, folder: Path, protocol: Protocol) -> di
     random.Random(SEED).shuffle(missing)
     if missing:
         print_step(f"measuring {len(missing)} runs of {protocol.seconds:g} s each into {folder}")
-        _warm_stack(scenario, folder, protocol)
+        warm_stack(scenario, folder, protocol)
     else:
         print_step(f"reusing {len(loads)} runs in {folder}; delete the folder to measure again")
     for number, load in enumerate(missing):
         print_step(f"run {number + 1}/{len(missing)}: {load.rate_eps:,.0f} events/s")
-        _measure(scenario, load, folder / load.folder, protocol.warmup_s, protocol.seconds)
+        measure_load(scenario, load, folder / load.folder, protocol.warmup_s, protocol.seconds)
     spoilt = [load for load in missing if not _is_there(scenario, load, folder, protocol)]
     spoilt.sort(key=lambda load: load.rate_eps != protocol.held_out_eps)
     for load in spoilt[: protocol.retries]:
         print_step(f"again, as it was not a valid measurement: {load.rate_eps:,.0f} events/s")
-        _measure(scenario, load, folder / load.folder, protocol.warmup_s, protocol.seconds)
+        measure_load(scenario, load, folder / load.folder, protocol.warmup_s, protocol.seconds)
     return {load: read_run(folder / load.folder) for load in loads}
 
 
@@ -121,7 +121,7 @@ def _is_there(scenario: Scenario, load: Load, folder: Path, protocol: Protocol) 
     return same and manifest.seconds == protocol.seconds and manifest.validity.valid
 
 
-def _warm_stack(scenario: Scenario, folder: Path, protocol: Protocol) -> None:
+def warm_stack(scenario: Scenario, folder: Path, protocol: Protocol) -> None:
     """Brings the stack up and puts its brokers under load once, until their compiler has done its work."""
     from sentra_sim.scenario import Batcher, only
 
@@ -135,7 +135,7 @@ def _warm_stack(scenario: Scenario, folder: Path, protocol: Protocol) -> None:
     hurried = station.model_copy(update={"linger_s": protocol.warmup_linger_s})
     warming = scenario.model_copy(update={"stations": {**scenario.stations, batcher: hurried}})
     for rate_eps in protocol.warmup_eps:
-        _measure(warming, Load(rate_eps, 0), out, 0.0, protocol.warmup_run_s)
+        measure_load(warming, Load(rate_eps, 0), out, 0.0, protocol.warmup_run_s)
     shutil.rmtree(out)
     mark.touch()
 
@@ -144,7 +144,8 @@ def _warm_mark(stack: Any) -> Path:
     return Path(os.environ.get("SENTRA_HOME", ".sentra")) / f"warm-{stack.endpoints().stack_id}"
 
 
-def _measure(scenario: Scenario, load: Load, out: Path, warmup_s: float, seconds: float) -> None:
+def measure_load(scenario: Scenario, load: Load, out: Path, warmup_s: float, seconds: float) -> None:
+    """Records one load, in place of a run that is there."""
     play = live.load_measure()
     with measuring(warmup_s + seconds, quiet=False) as report:
         play(

@@ -83,16 +83,33 @@ def _stack(group: argparse._SubParsersAction[Parser]) -> None:
 
 def _runs(group: argparse._SubParsersAction[Parser]) -> None:
     measure = _command(group, "measure", commands.measure, "run the live pipeline under load and record it")
-    _load_options(measure, seconds=60.0, warmup=10.0)
+    _load_options(measure, warmup=10.0)
     measure.add_argument("--gateway-port", type=int, help="loopback port of the gateway (a free one)")
     simulate = _command(group, "simulate", commands.simulate, "simulate a scenario into a run folder")
-    _load_options(simulate, seconds=60.0, warmup=5.0)
+    _load_options(simulate, warmup=5.0)
     simulate.add_argument("--twin", type=Path, help="use the demands and delays of this twin")
     simulate.add_argument("--engine", choices=("compiled", "reference"), default="compiled")
     kpi = _command(group, "kpi", commands.kpi, "show the KPIs of a run against its SLO")
     kpi.add_argument("run_folder", metavar="RUN", type=Path)
     kpi.add_argument("--enforce", action="store_true", help="exit 1 when a bound is missed")
     kpi.add_argument("--hops", action="store_true", help="add the time of every hop")
+    soak = _command(group, "soak", commands.soak, "show whether a process of a measured run grew: memory, descriptors")
+    soak.add_argument("run_folder", metavar="RUN", type=Path)
+    soak.add_argument("--enforce", action="store_true", help="exit 1 when a process grows")
+    soak.add_argument("--bound", type=float, metavar="MB", default=5.0, help="growth an hour that passes as flat (5)")
+    soak.add_argument(
+        "--fd-bound", type=float, metavar="N", default=10.0, help="descriptors an hour that pass as flat (10)"
+    )
+    floor = _command(
+        group, "floor", commands.floor, "repeat loads on one warm stack, shuffled: how far do they lie apart?"
+    )
+    floor.add_argument("scenario", metavar="SCENARIO", type=Path)
+    floor.add_argument("-o", "--output", metavar="FOLDER", type=Path, required=True, help="folder for the run folders")
+    floor.add_argument("--rates", metavar="EPS,...", default="50000,100000", help="loads to repeat (50000,100000)")
+    floor.add_argument("--repeats", type=int, default=4, help="runs of each load (4)")
+    floor.add_argument("--seconds", type=float, default=30.0, help="length of each window (30)")
+    floor.add_argument("--warmup", type=float, default=4.0, help="load before each window, not counted (4)")
+    floor.add_argument("--replace", action="store_true", help="overwrite existing run folders")
     trace = _command(group, "trace", commands.trace, "show an event's way through the pipeline, hop by hop")
     trace.add_argument("run_folder", metavar="RUN", type=Path)
     which = trace.add_mutually_exclusive_group()
@@ -102,14 +119,18 @@ def _runs(group: argparse._SubParsersAction[Parser]) -> None:
     )
 
 
-def _load_options(parser: Parser, *, seconds: float, warmup: float) -> None:
+def _load_options(parser: Parser, *, warmup: float) -> None:
     parser.add_argument(
         "scenario", metavar="SCENARIO", type=Path, help="scenario file, for example data/scenarios/sentra.yaml"
     )
     parser.add_argument("-o", "--output", metavar="RUN", type=Path, required=True, help="run folder to write")
-    parser.add_argument("--rate", type=float, metavar="EPS", help="events per second (the scenario's)")
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument("--rate", type=float, metavar="EPS", help="events per second (the scenario's)")
+    rate.add_argument(
+        "--steps", metavar="EPSxS,...", help="rates one after another, such as 25000x60,50000x60, warm-up included"
+    )
     parser.add_argument("--arrivals", choices=("constant", "poisson"), help="arrival process (the scenario's)")
-    parser.add_argument("--seconds", type=float, default=seconds, help=f"length of the measured window ({seconds:g})")
+    parser.add_argument("--seconds", type=float, help="length of the measured window (60, or to the end of the steps)")
     parser.add_argument(
         "--warmup", type=float, default=warmup, help=f"load before the window, not counted ({warmup:g})"
     )

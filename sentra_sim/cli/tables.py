@@ -23,6 +23,8 @@ MARKS = {
     "fair": "[yellow]fair[/]",
     "poor": "[bold red]poor[/]",
     "breach": "[bold red]BREACH[/]",
+    "flat": "[green]flat[/]",
+    "grows": "[bold red]GROWS[/]",
 }
 
 
@@ -60,9 +62,10 @@ def percent(value: float | None) -> str:
 
 def print_run(run: Run, *, as_json: bool, hops: bool) -> int:
     """Prints the KPIs of a run, its validity and its CPU by process."""
-    from sentra_sim.kpi import cpu_cores, hop_breakdown, kpis
+    from sentra_sim.cli.steps import steps_data, steps_table
+    from sentra_sim.kpi import cpu_cores, hop_breakdown, kpis, step_kpis
 
-    found, cores, manifest = kpis(run), cpu_cores(run), run.manifest
+    found, cores, manifest, steps = kpis(run), cpu_cores(run), run.manifest, step_kpis(run)
     if as_json:
         data = {
             "run": str(run.path),
@@ -73,10 +76,12 @@ def print_run(run: Run, *, as_json: bool, hops: bool) -> int:
             "kpis": [asdict(kpi) for kpi in found],
             "cpu_cores": cores,
         }
-        print(json.dumps(data | ({"hops": hop_breakdown(run).to_dicts()} if hops else {})))
+        print(json.dumps(data | steps_data(steps) | ({"hops": hop_breakdown(run).to_dicts()} if hops else {})))
         return 0
     out = console()
     out.print(_kpi_table(run, found))
+    if steps:
+        out.print(steps_table(run, steps))
     if hops:
         out.print(_hop_table(run))
     out.print(_cpu_table(cores, manifest.seconds, manifest.offered_events))

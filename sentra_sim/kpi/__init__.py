@@ -1,25 +1,38 @@
 """KPIs, computed once for both sources of a run."""
 
 from sentra_sim.kpi.compute import QUANTILES, Kpi, breaches, cpu_cores, end_to_end, final_hop, kpis, window_metric
+from sentra_sim.kpi.floor import Floor, noise_floor
 from sentra_sim.kpi.hops import breakdown_of, hop_breakdown
+from sentra_sim.kpi.memory import Bounds, Growth, Trend, growth, trend
+from sentra_sim.kpi.steps import StepKpis, step_kpis, step_runs
 from sentra_sim.kpi.timeline import Timeline, timeline, window_of
 from sentra_sim.kpi.waterfall import Step, Waterfall, slowest, waterfall
 
 __all__ = [
     "QUANTILES",
+    "Bounds",
+    "Floor",
+    "Growth",
     "Kpi",
     "Step",
+    "StepKpis",
     "Timeline",
+    "Trend",
     "Waterfall",
     "breaches",
     "breakdown_of",
     "cpu_cores",
     "end_to_end",
     "final_hop",
+    "growth",
     "hop_breakdown",
     "kpis",
+    "noise_floor",
     "slowest",
+    "step_kpis",
+    "step_runs",
     "timeline",
+    "trend",
     "waterfall",
     "window_metric",
     "window_of",

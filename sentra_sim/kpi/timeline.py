@@ -51,7 +51,8 @@ def timeline(run: Run) -> Timeline:
     hops = {hop: _seconds(frames[hop_column(hop)]) for hop in run.manifest.hops()}
     first = next(iter(hops.values()))
     frame = np.repeat(np.arange(frames.height), frames["events"].to_numpy())
-    intended = first[frame] + run.tables.events["intended_offset_ns"].to_numpy() / NS_PER_S
+    intended = first[frame]
+    intended += run.tables.events["intended_offset_ns"].to_numpy() / NS_PER_S
     start, end = run.manifest.warmup_s, run.manifest.warmup_s + run.manifest.seconds
     return window_of(intended, frame, hops, (start, end))
 
@@ -63,11 +64,11 @@ def window_of(
     start, end = window_s
     # Half a nanosecond of slack: recorded times are whole nanoseconds, the window's edges are not.
     inside = np.flatnonzero((intended_s >= start - 5e-10) & (intended_s < end - 5e-10))
-    intended_s, frame = intended_s[inside], frame[inside]
-    if np.any(intended_s[1:] < intended_s[:-1]):  # a simulated run's events are in order already
-        order = np.argsort(intended_s, kind="stable")
-        intended_s, frame = intended_s[order], frame[order]
-    return Timeline(intended_s, frame, hops, window_s)
+    taken = intended_s[inside]
+    if np.any(taken[1:] < taken[:-1]):  # a simulated run's events are in order already
+        inside = inside[np.argsort(taken, kind="stable")]
+        taken = intended_s[inside]
+    return Timeline(taken, frame[inside], hops, window_s)
 
 
 def _seconds(column: pl.Series) -> Floats:

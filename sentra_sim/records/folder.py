@@ -19,6 +19,7 @@ from sentra_sim.records.tables import EVENT_COLUMNS, METRIC_COLUMNS, Tables, fra
 
 TABLES = ("frames", "events", "metrics")
 MANIFEST = "manifest.json"
+ORDER_FRAMES = 100_000  # whose events are compared at once
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def _write_tables(folder: Path, tables: Tables, manifest: Manifest) -> None:
         frame: pl.DataFrame = getattr(tables, name)
         file = folder / f"{name}.parquet"
         frame.write_parquet(file, compression="zstd", compression_level=6)
-        digests[name] = hashlib.sha256(file.read_bytes()).hexdigest()
+        digests[name] = _digest(file)
     text = manifest.model_copy(update={"files": digests}).model_dump_json(indent=1)
     (folder / MANIFEST).write_text(text + "\n", encoding="utf-8")
 
@@ -146,17 +147,27 @@ def read_run(path: str | Path) -> Run:
         raise RecordingError(
             f"{path}: events.parquet must hold {carried} events, got {tables.events.height}; record the run again"
         )
-    order = np.repeat(tables.frames["frame"].to_numpy(), tables.frames["events"].to_numpy())
-    if not np.array_equal(order, tables.events["frame"].to_numpy()):
+    if not _in_order(tables):
         raise RecordingError(f"{path}: events.parquet must follow the order of the frames' rows; record the run again")
     return Run(path=path, manifest=manifest, tables=tables)
+
+
+def _in_order(tables: Tables) -> bool:
+    """Tells whether the events follow the frames' rows; a block at a time, for a long run has tens of millions."""
+    first = 0
+    for block in tables.frames.select("frame", "events").iter_slices(ORDER_FRAMES):
+        order = np.repeat(block["frame"].to_numpy(), block["events"].to_numpy())
+        if not np.array_equal(order, tables.events["frame"].slice(first, len(order)).to_numpy()):
+            return False
+        first += len(order)
+    return True
 
 
 def _read_table(file: Path, schema: dict[str, object], digest: str | None) -> pl.DataFrame:
     if not file.is_file():
         raise RecordingError(f"{file}: missing; the recording was cut off, record the run again")
     # Polars may abort the whole process on bytes changed in the middle, so they are compared before it sees them.
-    if digest is not None and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+    if digest is not None and _digest(file) != digest:
         raise _damaged(file)
     try:
         table = pl.read_parquet(file)
@@ -168,6 +179,11 @@ def _read_table(file: Path, schema: dict[str, object], digest: str | None) -> pl
             f"{file}: columns must follow the record contract, got a difference in {', '.join(sorted(wrong))}; record the run again"
         )
     return table
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _damaged(file: Path) -> RecordingError:

@@ -11,6 +11,9 @@ OUTCOMES = ("ok", "duplicate", "dlq", "shed", "lost")
 
 # Cores a process kept busy before the load, one row per process at time zero; measured runs only.
 IDLE_CORES = "process_cpu_idle_cores"
+# What a process and its children held at the end of each second; measured runs only.
+RESIDENT_MEMORY = "process_resident_memory_bytes"
+OPEN_FDS = "process_open_fds"
 
 # Hop columns (`<hop>_ns`) follow these; their names come from the scenario. Times are ns since the run's epoch.
 FRAME_COLUMNS: dict[str, Any] = {

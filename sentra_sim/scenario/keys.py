@@ -16,11 +16,15 @@ def key_weights(keys: int, skew: float) -> NDArray[np.float64]:
     return np.asarray(weights / weights.sum())
 
 
-def draw_keys(count: int, keys: int, skew: float, rng: np.random.Generator) -> NDArray[np.uint32]:
-    """Draws `count` keys by inversion, shape (count,)."""
-    edges = np.cumsum(key_weights(keys, skew))
+def key_edges(keys: int, skew: float) -> NDArray[np.float64]:
+    """Returns the distribution function of keys 0..keys-1, shape (keys,)."""
+    return np.asarray(np.cumsum(key_weights(keys, skew)))
+
+
+def draw_keys(count: int, edges: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint32]:
+    """Draws `count` keys by inversion of their distribution function, shape (count,)."""
     drawn = np.searchsorted(edges, rng.random(count), side="right")
-    return np.minimum(drawn, keys - 1).astype(np.uint32)
+    return np.minimum(drawn, len(edges) - 1).astype(np.uint32)
 
 
 def partition_of(keys: NDArray[np.uint32], partitions: int) -> NDArray[np.int16]:

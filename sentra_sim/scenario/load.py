@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -51,20 +51,44 @@ def parse_scenario(data: object, *, place: str = "scenario") -> Scenario:
     return scenario
 
 
-def with_load(scenario: Scenario, *, rate_eps: float | None = None, arrivals: str | None = None) -> Scenario:
-    """Returns the scenario under another rate (events per second) or arrival process; None keeps the scenario's own.
+def with_load(
+    scenario: Scenario,
+    *,
+    rate_eps: float | None = None,
+    arrivals: str | None = None,
+    steps: Sequence[tuple[float, float]] | None = None,
+) -> Scenario:
+    """Returns the scenario under another load; None keeps the scenario's own.
+
+    Args:
+        scenario: The pipeline.
+        rate_eps: One rate for the whole load, in place of the scenario's steps too.
+        arrivals: The arrival process.
+        steps: Rate in events/s and length in seconds of each step, in place of the one rate.
 
     Raises:
-        ScenarioError: the rate is not positive or the process is unknown.
+        ScenarioError: a rate or length is not positive, the process is unknown, or both a rate and steps are given.
     """
+    if rate_eps is not None and steps is not None:
+        raise ScenarioError(f"{scenario.name}: load: must have one rate or steps, got both; leave one of them out")
     data = scenario_data(scenario)
-    data["load"] |= {key: value for key, value in (("rate_eps", rate_eps), ("arrivals", arrivals)) if value is not None}
+    load = data["load"]
+    if arrivals is not None:
+        load["arrivals"] = arrivals
+    if rate_eps is not None:
+        load |= {"rate_eps": rate_eps, "steps": ()}
+    if steps is not None:
+        load["steps"] = [{"rate_eps": rate, "seconds": seconds} for rate, seconds in steps]
+        del load["rate_eps"]  # follows from the steps
     return parse_scenario(data, place=scenario.name)
 
 
 def scenario_data(scenario: Scenario) -> dict[str, Any]:
     """Returns the scenario as plain data that `parse_scenario` reads back to an equal scenario."""
-    return scenario.model_dump(mode="json", by_alias=True)
+    data = scenario.model_dump(mode="json", by_alias=True)
+    if not scenario.load.steps:
+        del data["load"]["steps"]  # a load without steps keeps the hash that it had before there were any
+    return data
 
 
 def scenario_hash(scenario: Scenario) -> str:

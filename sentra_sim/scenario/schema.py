@@ -6,6 +6,7 @@ loader (`load.py`) turns what pydantic reports into one line with the nearest va
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from typing import Annotated, Literal, Self
 
@@ -94,11 +95,20 @@ class Host(Model):
     speed: PositiveFloat = 1.0
 
 
+class Step(Model):
+    """A stretch of the load at one rate."""
+
+    rate_eps: PositiveFloat
+    seconds: PositiveFloat
+
+
 class Load(Model):
     """What producers offer. Send times are fixed beforehand (open loop).
 
     A generator sends once per `tick_s` whatever became due, as one message; `tick_s: 0` sends each event by itself.
     Keys follow a Zipf law with exponent `key_skew` (0 is uniform); a tenant owns the keys congruent to it.
+    With `steps` the rate changes while the load goes on: the first step begins with the load, warm-up included, and the last
+    one's rate holds for as long as the run goes on after it. `rate_eps` is then the mean rate of the steps; leave it out.
     """
 
     rate_eps: PositiveFloat = 50_000.0
@@ -108,6 +118,23 @@ class Load(Model):
     key_skew: NonNegativeFloat = 0.6
     tenants: PositiveInt = 20
     event_bytes: Annotated[int, Field(ge=64, le=127)] = 64
+    steps: tuple[Step, ...] = ()
+
+    @model_validator(mode="after")
+    def _mean_of_steps(self) -> Self:
+        if not self.steps:
+            return self
+        mean_eps = sum(step.rate_eps * step.seconds for step in self.steps) / self.steps_s
+        if "rate_eps" not in self.model_fields_set:
+            object.__setattr__(self, "rate_eps", mean_eps)  # frozen for everybody after this
+        elif not math.isclose(self.rate_eps, mean_eps, rel_tol=1e-9):
+            raise ValueError(f"must leave out rate_eps beside steps, whose mean is {mean_eps:g}")
+        return self
+
+    @property
+    def steps_s(self) -> float:
+        """Length of all steps together, s; 0 without any."""
+        return sum(step.seconds for step in self.steps)
 
 
 class Station(Model):

@@ -14,6 +14,7 @@ from sentra_sim.errors import InputError
 from sentra_sim.files import write_text_whole
 from sentra_sim.kpi import QUANTILES, hop_breakdown, kpis
 from sentra_sim.records import Run
+from sentra_sim.stats import range_over_mean
 from sentra_sim.twin.model import Twin, load_twin, twin_hash
 from sentra_sim.twin.predict import Estimate, Prediction, predict
 
@@ -189,7 +190,7 @@ def _hop_rows(rate: float, group: Sequence[Run], prediction: Prediction) -> list
 def _row(rate: float, subject: Subject, measured: list[float], simulated: Estimate | None, naive: float | None) -> Row:
     mean = float(np.mean(measured)) if measured else None
     value, low, high = simulated or (None, None, None)
-    floor = float(np.ptp(measured) / mean) if mean and len(measured) > 1 else None
+    floor = range_over_mean(measured)
     error = value / mean - 1 if mean and value is not None else None
     return Row(
         rate_eps=rate,

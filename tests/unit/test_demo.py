@@ -25,8 +25,8 @@ def measured(monkeypatch: pytest.MonkeyPatch) -> list[tuple[float, int]]:
         digest = scenario_hash(with_load(scenario, rate_eps=load.rate_eps))
         write_run(out, run.tables, run.manifest.model_copy(update={"scenario_hash": digest}), replace=True)
 
-    monkeypatch.setattr(demo, "_measure", measure)
-    monkeypatch.setattr(demo, "_warm_stack", lambda *_: None)
+    monkeypatch.setattr(demo, "measure_load", measure)
+    monkeypatch.setattr(demo, "warm_stack", lambda *_: None)
     return order
 
 

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
-from live_adapters import procstat
+from live_adapters import holdings, procstat
 from live_adapters.hostspeed import loop_seconds, relative_speed
 from live_adapters.procstat import CpuSampler, cpu_seconds, descendants
 from live_adapters.threadstat import ThreadAccount, ThreadUse, thread_uses
@@ -136,3 +137,52 @@ def test_host_speed_is_relative_to_the_first_loop_recorded(tmp_path: Path) -> No
     assert relative_speed(0.012, home) == pytest.approx(0.8333, abs=1e-4)
     assert relative_speed(0.008, home) == pytest.approx(1.25)
     assert loop_seconds(rounds=1) > 0.0
+
+
+def test_memory_and_descriptors_of_a_tree_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holdings, "resident_bytes", {1: 100, 2: 30}.__getitem__)
+    pid = os.getpid()
+    before = holdings.open_fds(pid)
+    with Path(os.devnull).open() as _:
+        assert holdings.open_fds(pid) == before + 1
+    account = holdings.HoldingAccount()
+    account.sample([1, 2], 2 * NS_PER_S)
+    account.sample([], round(3.5 * NS_PER_S))  # ended
+    account.sample([1], round(4.5 * NS_PER_S))
+    held = account.resident_bytes(epoch_ns=NS_PER_S, seconds=5)
+    np.testing.assert_array_equal(held, [130.0, 130.0, np.nan, 100.0, 100.0])
+
+
+def test_resident_memory_is_the_kernel_s() -> None:
+    assert holdings.resident_bytes(os.getpid()) == pytest.approx(psutil.Process().memory_info().rss, rel=0.02)
+
+
+def test_descriptors_are_counted_every_few_seconds_and_what_may_not_be_seen_is_no_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[int] = []
+
+    def count(pid: int) -> int:
+        asked.append(pid)
+        if pid == 9:
+            raise PermissionError
+        return 7
+
+    monkeypatch.setattr(holdings, "open_fds", count)
+    monkeypatch.setattr(holdings, "resident_bytes", lambda _: 1)
+    account = holdings.HoldingAccount()
+    for second in range(12):
+        account.sample([4, 5] if second < 10 else [4, 9], second * NS_PER_S)
+    assert asked == [4, 5, 4, 5, 4, 9]
+    np.testing.assert_array_equal(account.open_fds(0, 11)[[0, 8, 10]], [14.0, 14.0, np.nan])
+
+
+def test_a_sampler_tells_what_its_processes_hold() -> None:
+    sampler = CpuSampler(("self", "absent"), lambda: {"self": [os.getpid()]})
+    sampler.sample()
+    epoch_ns = time.monotonic_ns()
+    sampler.sample()
+    use = sampler.use(epoch_ns, 1)
+    assert use.resident_bytes["self"][0] > 1e6
+    assert use.open_fds["self"][0] >= 3
+    assert np.isnan(use.resident_bytes["absent"]).all()

@@ -55,7 +55,16 @@ def write_two_frames(scratch: Path) -> None:
 def host_use(seconds: int = 2) -> HostUse:
     names = processes(SCENARIO)
     some = CpuSeries(names, np.full((len(names), seconds), 0.25))
-    return HostUse(some, some, np.zeros(seconds), np.full(seconds, 1.5), np.ones(seconds), {"gateway": 0.01})
+    return HostUse(
+        some,
+        some,
+        np.zeros(seconds),
+        np.full(seconds, 1.5),
+        np.ones(seconds),
+        {"gateway": 0.01},
+        resident_bytes={"gateway": np.array([5e7, 6e7]), "worker": np.array([np.nan, 8e7])},
+        open_fds={"gateway": np.array([20.0, 21.0])},
+    )
 
 
 def recorded(scratch: Path) -> Recording:
@@ -180,6 +189,19 @@ def test_metrics_tell_of_cpu_run_delay_host_and_lateness(tmp_path: Path) -> None
     assert value("node_cpu_seconds", 'mode="busy"') == [1.5, 1.5]
     assert value("sentra_generator_lateness_seconds", 'quantile="1"') == pytest.approx([0.25e-3, 0.0])
     assert value("sentra_hop_events", 'hop="delivered"') == [5.0, 0.0]
+    assert value("process_resident_memory_bytes", 'process="gateway"') == [5e7, 6e7]
+    assert value("process_resident_memory_bytes", 'process="worker"') == [8e7]  # there was none in the first second
+    assert value("process_open_fds", 'process="gateway"') == [20.0, 21.0]
+
+
+def test_the_gateways_logs_are_read_in_blocks_and_must_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_two_frames(tmp_path)
+    whole = recorded(tmp_path).tables.events
+    monkeypatch.setattr(hoplog.read_blocks, "__defaults__", (2,))
+    assert recorded(tmp_path).tables.events.equals(whole)
+    write(tmp_path, hoplog.GATEWAY_FRAMES, [(7, 0, 1, at(60), at(61), at(62))])
+    with pytest.raises(ValueError, match="must hold the same frames"):
+        recorded(tmp_path)
 
 
 def test_a_recording_is_a_run_by_the_record_contract(tmp_path: Path) -> None:
