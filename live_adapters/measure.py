@@ -22,7 +22,8 @@ from live_adapters.hostspeed import loop_seconds, relative_speed
 from live_adapters.load import NAME as GENERATOR
 from live_adapters.load import SUMMARY_FILE, LoadSummary
 from live_adapters.measurable import check_scenario, check_times, choose_ports
-from live_adapters.pipeline.config import CONFIG_FILE, RunConfig, configure, read_config
+from live_adapters.pipeline.config import CONFIG_FILE, STABLE_ALONE, RunConfig, configure, read_config
+from live_adapters.pipeline.ingress.rules import GatewayRules
 from live_adapters.pipeline.stores.storage import count_effects, end_offsets, reset_stores
 from live_adapters.pipeline.supervisor import Supervisor
 from live_adapters.procstat import CpuSampler, HostUse
@@ -76,6 +77,8 @@ def measure(
     progress: Report | None = None,
     keep_scratch: bool = False,
     ports: Mapping[str, int] | None = None,
+    release_weights: Mapping[str, float] | None = None,
+    gateway_rules: GatewayRules | None = None,
 ) -> Run:
     """Plays a load on the real pipeline and writes the run folder.
 
@@ -91,6 +94,8 @@ def measure(
         progress: Is told about once a second how far the run is.
         keep_scratch: Leaves hop logs and process logs in `$SENTRA_HOME/runs`.
         ports: Port by server (`gateway`, `pricing`, `fanout`, `fanout_ingest`, `gateway_control`); free ones are chosen for the rest.
+        release_weights: Shares of the keys by release; None prices all with stable.
+        gateway_rules: What the gateway allows; None for the defaults.
 
     Raises:
         InputError: the scenario, a length, a port or the folder does not allow the run; nothing has been started.
@@ -114,6 +119,8 @@ def measure(
             seed=seed,
             warmup_s=warmup_s,
             load_s=warmup_s + seconds,
+            release_weights=release_weights or STABLE_ALONE,
+            gateway_rules=gateway_rules,
         )
         run = _measure(config, endpoints, report)
         write_run(out, run[0].tables, run[1], replace=replace)

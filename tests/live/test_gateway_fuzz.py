@@ -1,6 +1,10 @@
-"""What no honest client sends: refused with its reason, counted, and without any effect."""
+"""What no honest client sends: refused with its reason, counted, and without any effect.
+
+`SENTRA_FUZZ=N` sends N malformed messages and a tenth as many requests, `SENTRA_FUZZ_SEED` others than the usual ones.
+"""
 
 import contextlib
+import os
 import random
 import socket
 from collections import Counter
