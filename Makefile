@@ -35,7 +35,7 @@ contracts: $(STAMP)  ## whether events.proto, the topics and the binary layouts 
 	@$(PY) -m pytest tests/contract
 
 fuzz: $(STAMP)  ## 10,000 malformed messages and 1,000 requests at the real gateway; FUZZ=N for N messages and N/10 requests
-	@SENTRA_FUZZ=$(FUZZ) $(PY) -m pytest tests/live/test_gateway_fuzz.py
+	@SENTRA_FUZZ=$(FUZZ) $(PY) -m pytest -s tests/live/test_gateway_fuzz.py
 
 perf-smoke: $(STAMP)  ## 5,000 messages/s over gRPC at the real pipeline; exit 1 unless their P95 is below 150 ms
 	@$(PY) -m tests.perf.smoke $(PERF)
