@@ -20,6 +20,7 @@ from pathlib import Path
 
 import grpc
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 from rich.console import Console
 
@@ -120,8 +121,8 @@ def encoded(config: RunConfig, due_ns: NDArray[np.int64], session: int) -> list[
 
 
 @contextmanager
-def pipeline() -> Iterator[RunConfig]:
-    """The stack, left up if it was, and the pipeline's processes on it."""
+def pipeline() -> Iterator[tuple[RunConfig, psutil.Process]]:
+    """The stack, left up if it was, and the pipeline's processes on it; yields its configuration and the gateway."""
     was_up = bool(local_stack.status())
     endpoints = local_stack.up()
     try:
@@ -136,7 +137,7 @@ def pipeline() -> Iterator[RunConfig]:
                 with Supervisor(config.scratch, config.file) as supervisor:
                     for names in (("pricing", "fanout"), ("worker", "gateway")):
                         supervisor.start({name: f"live_adapters.pipeline.{name}" for name in names})
-                    yield config
+                    yield config, psutil.Process(supervisor.pids()["gateway"])
             finally:
                 for name in topics:
                     local_stack.delete_topic(config.kafka, name)
@@ -209,12 +210,18 @@ def parse(arguments: list[str] | None = None) -> Smoke:
 
 def main() -> int:
     """Runs the smoke test; returns 0, or 1 when a bound is broken."""
-    out = Console(highlight=False)
+    out = Console(highlight=False, soft_wrap=True)
     try:
         smoke = parse()
-        with pipeline() as config:
+        with pipeline() as (config, gateway):
+            own_s, gateway_s = time.process_time(), sum(gateway.cpu_times()[:2])
             producers = offer(config, smoke)
             lines = judge(producers, smoke, out)
+            own_s, gateway_s = time.process_time() - own_s, sum(gateway.cpu_times()[:2]) - gateway_s
+            answered = max(1, sum(int((producer.answered_ns > 0).sum()) for producer in producers))
+            out.print(
+                f"CPU per message: gateway {1e6 * gateway_s / answered:.0f} µs, generator {1e6 * own_s / answered:.0f} µs"
+            )
             lines += check_effects(config, smoke.messages * smoke.connections)
     except SentraError as error:
         print(f"perf-smoke: {error}", file=sys.stderr)
