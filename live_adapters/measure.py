@@ -14,7 +14,8 @@ from live_adapters import stack
 from live_adapters.hostspeed import loop_seconds, relative_speed
 from live_adapters.load import LoadSummary
 from live_adapters.measurable import check_scenario, check_times, choose_ports
-from live_adapters.pipeline.config import RunConfig, configure
+from live_adapters.pipeline.config import STABLE_ALONE, RunConfig, configure
+from live_adapters.pipeline.ingress.rules import GatewayRules
 from live_adapters.pipeline.stores.storage import count_effects, end_offsets, reset_stores
 from live_adapters.procstat import CpuSampler, HostUse
 from live_adapters.recorder import Recording, record
@@ -54,6 +55,8 @@ def measure(
     progress: Report | None = None,
     keep_scratch: bool = False,
     ports: Mapping[str, int] | None = None,
+    release_weights: Mapping[str, float] | None = None,
+    gateway_rules: GatewayRules | None = None,
 ) -> Run:
     """Plays a load on the real pipeline and writes the run folder.
 
@@ -69,6 +72,8 @@ def measure(
         progress: Is told about once a second how far the run is.
         keep_scratch: Leaves hop logs and process logs in `$SENTRA_HOME/runs`.
         ports: Port by server (`gateway`, `pricing`, `fanout`, `fanout_ingest`, `gateway_control`); free ones are chosen for the rest.
+        release_weights: Shares of the keys by release; None prices all with stable.
+        gateway_rules: What the gateway allows; None for the defaults.
 
     Raises:
         InputError: the scenario, a length, a port or the folder does not allow the run; nothing has been started.
@@ -92,6 +97,8 @@ def measure(
             seed=seed,
             warmup_s=warmup_s,
             load_s=warmup_s + seconds,
+            release_weights=release_weights or STABLE_ALONE,
+            gateway_rules=gateway_rules,
         )
         recording, manifest = _measure(config, endpoints, report)
         write_run(out, recording.tables, manifest, replace=replace)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sentra_sim.cli import live
 from sentra_sim.errors import InputError
@@ -46,14 +46,19 @@ def down(options: Namespace) -> int:
 
 def measure(options: Namespace) -> int:
     """Records a real run."""
+    from sentra_sim.cli.notices import about_run
     from sentra_sim.cli.progress import measuring
     from sentra_sim.cli.steps import window_s
     from sentra_sim.cli.tables import print_run
 
     scenario = _scenario(options)
     seconds = window_s(options, scenario)
-    play = live.load_measure()
-    with measuring(options.warmup + seconds, quiet=options.json) as report:
+    play, notifier = live.load_measure(), live.load_notifier()
+    rules, weights = _gateway_rules(options, scenario), _release_weights(options)
+    with (
+        notifier.notifying(options.notify) as webhook,
+        measuring(options.warmup + seconds, quiet=options.json) as report,
+    ):
         run = play(
             scenario,
             rate_eps=None,
@@ -64,7 +69,11 @@ def measure(options: Namespace) -> int:
             replace=options.replace,
             ports={"gateway": options.gateway_port} if options.gateway_port is not None else None,
             progress=report,
+            release_weights=weights,
+            gateway_rules=rules,
         )
+        if notice := about_run(run):
+            webhook.send(notifier.Notice(**notice))
     return print_run(run, as_json=options.json, hops=False)
 
 
@@ -206,6 +215,16 @@ def _scenario(options: Namespace) -> Scenario:
         arrivals=options.arrivals,
         steps=parse_steps(options.steps),
     )
+
+
+def _gateway_rules(options: Namespace, scenario: Scenario) -> Any:
+    if options.gateway_rules is None:
+        return None
+    return live.load_run_options().read_gateway_rules(options.gateway_rules, scenario.load.tenants)
+
+
+def _release_weights(options: Namespace) -> Any:
+    return None if options.canary is None else live.load_run_options().canary_weights(options.canary)
 
 
 def _seed(options: Namespace, scenario: Scenario) -> int:

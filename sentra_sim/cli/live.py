@@ -42,6 +42,28 @@ def load_chaos() -> Any:
     return chaos
 
 
+def load_run_options() -> Any:
+    """Returns the module that reads what a user gives a measured run.
+
+    Raises:
+        StackError: its packages are not installed.
+    """
+    with _installed("measure"):
+        from live_adapters import runoptions
+    return runoptions
+
+
+def load_notifier() -> Any:
+    """Returns the module that posts notices to a webhook.
+
+    Raises:
+        StackError: its packages are not installed.
+    """
+    with _installed("notifier"):
+        from live_adapters import notifier
+    return notifier
+
+
 def start_stack(*, quiet: bool) -> None:
     """Starts the stack, or finds it running; shows the download on standard error.
 

@@ -85,6 +85,13 @@ def _runs(group: argparse._SubParsersAction[Parser]) -> None:
     measure = _command(group, "measure", commands.measure, "run the live pipeline under load and record it")
     _load_options(measure, warmup=10.0)
     measure.add_argument("--gateway-port", type=int, help="loopback port of the gateway (a free one)")
+    measure.add_argument(
+        "--gateway-rules", type=Path, metavar="FILE", help="YAML: what the gateway allows (docs/gateway.md)"
+    )
+    measure.add_argument("--canary", metavar="RELEASE=WEIGHT", help="price this share of the keys with another release")
+    measure.add_argument(
+        "--notify", metavar="URL", help="webhook to tell when the run is not valid or misses its SLO ($SENTRA_WEBHOOK)"
+    )
     simulate = _command(group, "simulate", commands.simulate, "simulate a scenario into a run folder")
     _load_options(simulate, warmup=5.0)
     simulate.add_argument("--twin", type=Path, help="use the demands and delays of this twin")

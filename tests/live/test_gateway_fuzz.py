@@ -1,6 +1,10 @@
-"""What no honest client sends: refused with its reason, counted, and without any effect."""
+"""What no honest client sends: refused with its reason, counted, and without any effect.
+
+`SENTRA_FUZZ=N` sends N malformed messages and a tenth as many requests; `make fuzz` shows the counts.
+"""
 
 import contextlib
+import os
 import random
 import socket
 from collections import Counter
@@ -23,6 +27,7 @@ from tests.live.gateway_client import (
     LIMIT_BYTES,
     TENANTS,
     answers,
+    exchange,
     gateway,
     in_kafka,
     metric,
@@ -33,56 +38,71 @@ from tests.live.gateway_client import (
 
 pytestmark = pytest.mark.live
 
+MESSAGES = int(os.environ.get("SENTRA_FUZZ", "10000"))
+REQUESTS = MESSAGES // 10
+A_STREAM = 5_000  # messages
 REQUIRED = ("sequence", "intended_ns", "tenant", "key", "quantity", "limit_price", "session")
 
 
-def test_ten_thousand_malformed_messages_have_no_effect_and_each_its_reason(
-    stack: local_stack.Endpoints, tmp_path: Path
-) -> None:
+def test_malformed_messages_have_no_effect_and_each_its_reason(stack: local_stack.Endpoints, tmp_path: Path) -> None:
     rules = GatewayRules(max_message_bytes=LIMIT_BYTES, max_attribute_bytes=20)
     with gateway(stack, tmp_path, rules) as run:
-        wanted, messages = zip(*malformed_messages(10_000, random.Random(20)), strict=True)
-        acks = answers(run.config, messages)
-        assert len(acks) == 10_000
+        wanted, messages = zip(*malformed_messages(MESSAGES, random.Random(20)), strict=True)
+        streams = (messages[start : start + A_STREAM] for start in range(0, MESSAGES, A_STREAM))
+        acks = [ack for stream in streams for ack in answers(run.config, stream)]
+        assert len(acks) == MESSAGES
         told = [next(iter(ack.refused_by_reason)) for ack in acks]
         assert [(n, a, b) for n, (a, b) in enumerate(zip(wanted, told, strict=True)) if a != b] == []
         assert all(ack.acked_events == 0 and ack.code == 3 for ack in acks)
         whole = Counter(reason for reason, ack in zip(wanted, acks, strict=True) if ack.detail)
         for reason in ("malformed", "missing_field", "size"):
-            assert metric(run.config, "refused_messages_total", reason=reason) == whole[reason] > 500
+            assert metric(run.config, "refused_messages_total", reason=reason) == whole[reason] > MESSAGES // 20
         for reason in ("sequence", "not_finite", "time", "unknown_tenant"):
-            assert metric(run.config, "refused_events_total", reason=reason) == Counter(wanted)[reason] > 500
+            counted = metric(run.config, "refused_events_total", reason=reason)
+            assert counted == Counter(wanted)[reason] > MESSAGES // 20
 
         # The other method ends a stream at the first of them.
         for message in messages[:50]:
             with contextlib.suppress(grpc.RpcError):
                 assert summary(run.config, [message]).acked_events == 0
-        # A peer that speaks something else, or leaves in the middle.
-        rng = random.Random(21)
-        for _ in range(20):
-            with socket.create_connection((run.config.host, run.config.gateway_port), timeout=ANSWER_S) as raw:
-                raw.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[: rng.randrange(25)] + rng.randbytes(200))
-        assert in_kafka(run.config) == []
+        leave_in_the_middle(run.config, random.Random(21))
+        assert in_kafka(run.config) == []  # so there is nothing that could take effect in a store
+        assert rest(run.config, "GET", "/ready")[0] == 200
         assert summary(run.config, [encode_ingest(orders(5))]).acked_events == 5
+        print(f"\n{MESSAGES:,} messages refused, 0 records: {dict(Counter(told).most_common())}")
 
 
-def test_a_thousand_malformed_requests_change_nothing_and_are_counted(
-    stack: local_stack.Endpoints, tmp_path: Path
-) -> None:
+def test_malformed_requests_change_nothing_and_are_counted(stack: local_stack.Endpoints, tmp_path: Path) -> None:
     with gateway(stack, tmp_path, GatewayRules(chaos=True), pricing=True) as run:
         seen: Counter[str] = Counter()
-        for kind, data in malformed_requests(1_000, random.Random(22)):
+        for kind, data in malformed_requests(REQUESTS, random.Random(22)):
             assert (
                 status_of(run.config, data)
                 == {"body": 400, "malformed_http": 400, "not_found": 404, "method": 405}[kind]
             )
             seen[kind] += 1
-        assert min(seen.values()) > 100
+        assert min(seen.values()) > REQUESTS // 10
         for kind, count in seen.items():
             assert metric(run.config, "refused_rest_requests_total", reason=kind) == count
         assert rest(run.config, "GET", "/ready")[0] == 200
         assert rest(run.config, "GET", "/release-weights")[1] == {"stable": 1.0}
         assert rest(run.config, "GET", "/chaos")[1] == {"refuse": False, "delay_s": 0.0}
+        print(f"\n{REQUESTS:,} requests refused: {dict(seen.most_common())}")
+
+
+def leave_in_the_middle(config: RunConfig, rng: random.Random) -> None:
+    """Peers that speak something else or leave within a handshake, and streams cut within a message or between two."""
+    preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+    settings = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
+    for _ in range(20):
+        for begun in (preface[: rng.randrange(25)] + rng.randbytes(200), preface + settings + rng.randbytes(7)):
+            with socket.create_connection((config.host, config.gateway_port), timeout=ANSWER_S) as raw:
+                raw.sendall(begun)
+    for _ in range(20):
+        call, channel = exchange(config, [b"\x07"] * rng.randrange(1, 50))
+        with channel:
+            assert next(call).code == 3
+            call.cancel()
 
 
 def malformed_messages(count: int, rng: random.Random) -> Iterator[tuple[str, bytes]]:
