@@ -23,12 +23,15 @@ from live_adapters.load import NAME as GENERATOR
 from live_adapters.load import SUMMARY_FILE, LoadSummary
 from live_adapters.measurable import check_scenario, check_times, choose_ports
 from live_adapters.pipeline.config import CONFIG_FILE, RunConfig, configure, read_config
+from live_adapters.pipeline.planted import check_plant, disturbance
 from live_adapters.pipeline.stores.storage import count_effects, end_offsets, reset_stores
 from live_adapters.pipeline.supervisor import Supervisor
 from live_adapters.procstat import CpuSampler, HostUse
 from live_adapters.recorder import Recording, record
 from live_adapters.stack.folders import home
 from live_adapters.validity import judge
+from live_adapters.verify.collect import collect
+from live_adapters.verify.evidence import Evidence
 from live_adapters.watch import Progress, Watch
 from sentra_sim.errors import PlantError
 from sentra_sim.records import Manifest, Run, describe_machine, read_run, refuse_existing, versions, write_run
@@ -76,6 +79,8 @@ def measure(
     progress: Report | None = None,
     keep_scratch: bool = False,
     ports: Mapping[str, int] | None = None,
+    evidence: bool = True,
+    plant: str = "",
 ) -> Run:
     """Plays a load on the real pipeline and writes the run folder.
 
@@ -91,6 +96,8 @@ def measure(
         progress: Is told about once a second how far the run is.
         keep_scratch: Leaves hop logs and process logs in `$SENTRA_HOME/runs`.
         ports: Port by server (`gateway`, `pricing`, `fanout`, `fanout_ingest`, `gateway_control`); free ones are chosen for the rest.
+        evidence: Writes what `sentra verify` needs into the run folder.
+        plant: A fault that breaks the pipeline on purpose (pipeline/planted.py); the run is not valid then.
 
     Raises:
         InputError: the scenario, a length, a port or the folder does not allow the run; nothing has been started.
@@ -98,6 +105,7 @@ def measure(
     """
     out = Path(out)
     check_times(seconds, warmup_s)
+    check_plant(plant)
     scenario = with_load(scenario, rate_eps=rate_eps, arrivals=arrivals)
     check_scenario(scenario)
     refuse_existing(out, replace=replace)
@@ -114,13 +122,17 @@ def measure(
             seed=seed,
             warmup_s=warmup_s,
             load_s=warmup_s + seconds,
+            planted=plant,
         )
-        run = _measure(config, endpoints, report)
-        write_run(out, run[0].tables, run[1], replace=replace)
+        with disturbance(config, scratch / f"{GENERATOR}.ready", endpoints.pids):
+            recording, manifest, found = _measure(config, endpoints, report, evidence=evidence)
+        write_run(out, recording.tables, manifest, replace=replace, evidence=found.tables() if found else None)
     return read_run(out)
 
 
-def _measure(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> tuple[Recording, Manifest]:
+def _measure(
+    config: RunConfig, endpoints: stack.Endpoints, report: Report, *, evidence: bool
+) -> tuple[Recording, Manifest, Evidence | None]:
     report(Progress("starting", total_s=config.load_s))
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     loops = [loop_seconds()]
@@ -128,6 +140,7 @@ def _measure(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> t
         asyncio.run(reset_stores(config))
         played = _play(config, endpoints, report)
         stored, ends = asyncio.run(_count(config))
+        found = asyncio.run(_collect(config, played)) if evidence else None
     loops.append(loop_seconds())
     report(Progress("writing", config.load_s, config.load_s))
     recording = record(config.scratch, config.scenario, played.summary.epoch_ns, played.host)
@@ -142,6 +155,8 @@ def _measure(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> t
         drained=played.drained,
         host_speed=speed,
     )
+    if plant := config.planted:
+        validity = validity.model_copy(update={"valid": False, "reasons": (*validity.reasons, f"planted: {plant}")})
     manifest = Manifest(
         source="measured",
         scenario=scenario_data(config.scenario),
@@ -158,7 +173,12 @@ def _measure(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> t
         counters=counters,
         validity=validity,
     )
-    return recording, manifest
+    return recording, manifest, found
+
+
+async def _collect(config: RunConfig, played: _Played) -> Evidence:
+    summary = played.summary
+    return await collect(config, sent=summary.sent_events, acked=summary.acked_events, drained=played.drained)
 
 
 async def _count(config: RunConfig) -> tuple[dict[str, int], dict[int, int]]:

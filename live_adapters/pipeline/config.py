@@ -31,6 +31,7 @@ class RunConfig:
     The subscriber process opens `subscribers` connections, which share the tenants.
     Pricing starts with `release_weights`, the releases' shares of the keys; other releases lie in the folder `releases`.
     `edge_secret` signs the tokens with which tenants are read; it is the run's own.
+    `planted` names a fault that breaks the pipeline on purpose (planted.py); empty for none.
     """
 
     scenario: Scenario
@@ -56,6 +57,7 @@ class RunConfig:
     edge_secret: str = field(default_factory=new_secret, repr=False)
     gateway_control_port: int = 0
     gateway_rules: GatewayRules = field(default_factory=GatewayRules)
+    planted: str = ""
 
     @property
     def file(self) -> Path:
@@ -90,6 +92,7 @@ def configure(
     load_s: float = 1.0,
     release_weights: Mapping[str, float] = STABLE_ALONE,
     gateway_rules: GatewayRules | None = None,
+    planted: str = "",
 ) -> RunConfig:
     """Returns the configuration of a run on a stack, and writes it into the run's scratch folder.
 
@@ -104,6 +107,7 @@ def configure(
         load_s: Warm-up plus window, s.
         release_weights: Shares of the keys by release that pricing starts with; they can be changed while it runs.
         gateway_rules: What the gateway allows; None for the defaults.
+        planted: A fault that breaks the pipeline on purpose.
     """
     config = RunConfig(
         scenario=scenario,
@@ -125,6 +129,7 @@ def configure(
         release_weights=release_weights,
         gateway_control_port=ports["gateway_control"],
         gateway_rules=gateway_rules or GatewayRules(),
+        planted=planted,
     )
     write_config(config)
     return config

@@ -62,6 +62,8 @@ def measure(options: Namespace) -> int:
             replace=options.replace,
             ports={"gateway": options.gateway_port} if options.gateway_port is not None else None,
             progress=report,
+            evidence=not options.no_evidence,
+            plant=options.plant,
         )
     return print_run(run, as_json=options.json, hops=False)
 
@@ -112,6 +114,14 @@ def trace(options: Namespace) -> int:
     run = read_run(options.run_folder)
     ways = slowest(run, options.slowest) if options.event is None else [waterfall(run, options.event)]
     return print_waterfalls(ways, as_json=options.json)
+
+
+def verify(options: Namespace) -> int:
+    """Judges a measured run's evidence; exit 1 on a fault."""
+    from sentra_sim.cli.verify import print_findings
+
+    judge, load = live.load_judge()
+    return print_findings(options.run_folder, judge(load(options.run_folder)), as_json=options.json)
 
 
 def calibrate(options: Namespace) -> int:

@@ -11,6 +11,7 @@ from sentra_sim.cli import commands
 from sentra_sim.errors import InputError, SentraError
 
 INTERRUPTED = 130
+PLANT_HELP = "breaks the pipeline on purpose, to see that the checker notices (docs/verify.md)"
 
 
 class Parser(argparse.ArgumentParser):
@@ -82,6 +83,10 @@ def _runs(group: argparse._SubParsersAction[Parser]) -> None:
     measure = _command(group, "measure", commands.measure, "run the live pipeline under load and record it")
     _load_options(measure, seconds=60.0, warmup=10.0)
     measure.add_argument("--gateway-port", type=int, help="loopback port of the gateway (a free one)")
+    measure.add_argument("--no-evidence", action="store_true", help="leave out what sentra verify needs")
+    measure.add_argument("--plant", metavar="NAME", default="", help=PLANT_HELP)
+    verify = _command(group, "verify", commands.verify, "check that a measured run lost nothing and doubled nothing")
+    verify.add_argument("run_folder", metavar="RUN", type=Path)
     simulate = _command(group, "simulate", commands.simulate, "simulate a scenario into a run folder")
     _load_options(simulate, seconds=60.0, warmup=5.0)
     simulate.add_argument("--twin", type=Path, help="use the demands and delays of this twin")

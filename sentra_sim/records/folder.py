@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from sentra_sim.records.tables import EVENT_COLUMNS, METRIC_COLUMNS, Tables, fra
 
 TABLES = ("frames", "events", "metrics")
 MANIFEST = "manifest.json"
+EVIDENCE = "evidence"  # a measured run's further tables, from which exactly-once effects are judged
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,15 @@ class Run:
         return self.path.name
 
 
-def write_run(path: str | Path, tables: Tables, manifest: Manifest, *, replace: bool = False) -> Path:
-    """Writes a run folder under a temporary name and renames it.
+def write_run(
+    path: str | Path,
+    tables: Tables,
+    manifest: Manifest,
+    *,
+    replace: bool = False,
+    evidence: Mapping[str, pl.DataFrame] | None = None,
+) -> Path:
+    """Writes a run folder under a temporary name and renames it; `evidence` goes below it, table by table.
 
     Raises:
         RecordingError: the folder exists and `replace` is false, it exists and is not a run, or it cannot be written.
@@ -46,7 +55,7 @@ def write_run(path: str | Path, tables: Tables, manifest: Manifest, *, replace: 
     part = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
     try:
         part.mkdir(parents=True)
-        _write_tables(part, tables, manifest)
+        _write_tables(part, tables, manifest, evidence or {})
         if path.exists():
             old = part.with_suffix(".old")
             path.rename(old)
@@ -61,10 +70,12 @@ def write_run(path: str | Path, tables: Tables, manifest: Manifest, *, replace: 
     return path
 
 
-def _write_tables(folder: Path, tables: Tables, manifest: Manifest) -> None:
+def _write_tables(folder: Path, tables: Tables, manifest: Manifest, evidence: Mapping[str, pl.DataFrame]) -> None:
     digests: dict[str, str] = {}
-    for name in TABLES:
-        frame: pl.DataFrame = getattr(tables, name)
+    if evidence:
+        (folder / EVIDENCE).mkdir()
+    named = {name: getattr(tables, name) for name in TABLES} | {f"{EVIDENCE}/{n}": t for n, t in evidence.items()}
+    for name, frame in named.items():
         file = folder / f"{name}.parquet"
         frame.write_parquet(file, compression="zstd", compression_level=6)
         digests[name] = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -152,22 +163,39 @@ def read_run(path: str | Path) -> Run:
     return Run(path=path, manifest=manifest, tables=tables)
 
 
+def read_evidence(path: str | Path, manifest: Manifest) -> dict[str, pl.DataFrame]:
+    """Reads the tables of evidence that a run's manifest names; none is an empty dictionary.
+
+    Raises:
+        RecordingError: one of them is missing or damaged.
+    """
+    names = [name for name in manifest.files if name.startswith(f"{EVIDENCE}/")]
+    return {
+        name.removeprefix(f"{EVIDENCE}/"): _read_whole(Path(path) / f"{name}.parquet", manifest.files[name])
+        for name in names
+    }
+
+
 def _read_table(file: Path, schema: dict[str, object], digest: str | None) -> pl.DataFrame:
-    if not file.is_file():
-        raise RecordingError(f"{file}: missing; the recording was cut off, record the run again")
-    # Polars may abort the whole process on bytes changed in the middle, so they are compared before it sees them.
-    if digest is not None and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
-        raise _damaged(file)
-    try:
-        table = pl.read_parquet(file)
-    except (pl.exceptions.PolarsError, OSError):
-        raise _damaged(file) from None
+    table = _read_whole(file, digest)
     if dict(table.schema) != schema:
         wrong = [name for name in {*schema, *table.columns} if table.schema.get(name) != schema.get(name)]
         raise RecordingError(
             f"{file}: columns must follow the record contract, got a difference in {', '.join(sorted(wrong))}; record the run again"
         )
     return table
+
+
+def _read_whole(file: Path, digest: str | None) -> pl.DataFrame:
+    if not file.is_file():
+        raise RecordingError(f"{file}: missing; the recording was cut off, record the run again")
+    # Polars may abort the whole process on bytes changed in the middle, so they are compared before it sees them.
+    if digest is not None and hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+        raise _damaged(file)
+    try:
+        return pl.read_parquet(file)
+    except (pl.exceptions.PolarsError, OSError):
+        raise _damaged(file) from None
 
 
 def _damaged(file: Path) -> RecordingError:
