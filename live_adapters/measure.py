@@ -45,6 +45,7 @@ END_S = 60.0  # that the generator may end late: it waits for the acknowledgemen
 LOOK_S = 0.1
 REST_S = 2.0  # what a process burns without load is no cost of an event
 
+AUDITOR, AUDITOR_MODULE = "auditor", "live_adapters.verify.auditor"
 MODULES = {
     "pricing": "live_adapters.pipeline.pricing",
     "fanout": "live_adapters.pipeline.fanout",
@@ -81,6 +82,7 @@ def measure(
     ports: Mapping[str, int] | None = None,
     evidence: bool = True,
     plant: str = "",
+    audit: bool = False,
 ) -> Run:
     """Plays a load on the real pipeline and writes the run folder.
 
@@ -98,6 +100,7 @@ def measure(
         ports: Port by server (`gateway`, `pricing`, `fanout`, `fanout_ingest`, `gateway_control`); free ones are chosen for the rest.
         evidence: Writes what `sentra verify` needs into the run folder.
         plant: A fault that breaks the pipeline on purpose (pipeline/planted.py); the run is not valid then.
+        audit: Has a checker run beside it, which takes its share of the cores.
 
     Raises:
         InputError: the scenario, a length, a port or the folder does not allow the run; nothing has been started.
@@ -123,6 +126,7 @@ def measure(
             warmup_s=warmup_s,
             load_s=warmup_s + seconds,
             planted=plant,
+            audit=audit,
         )
         with disturbance(config, scratch / f"{GENERATOR}.ready", endpoints.pids):
             recording, manifest, found = _measure(config, endpoints, report, evidence=evidence)
@@ -192,6 +196,8 @@ def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Pla
         supervisor.start({name: MODULES[name] for name in ("pricing", "fanout")})
         rest = {name: MODULES[name] for name in ("subscriber", "worker", "gateway")}
         supervisor.start(rest, restarts={"worker": WORKER_RESTARTS})
+        audited = (AUDITOR,) if config.audit else ()
+        supervisor.start(dict.fromkeys(audited, AUDITOR_MODULE))
 
         def ids() -> dict[str, list[int]]:
             return {name: [pid] for name, pid in (endpoints.pids | supervisor.pids()).items()}
@@ -209,7 +215,7 @@ def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Pla
             sampler.stop()
         seconds = max(math.ceil(config.load_s), int((time.monotonic_ns() - epoch_ns) // NS_PER_S))
         restarts = supervisor.restarts("worker")
-        for name in (GENERATOR, "gateway", "worker", "pricing", "fanout", "subscriber"):
+        for name in (GENERATOR, "gateway", "worker", "pricing", *audited, "fanout", "subscriber"):
             supervisor.stop(name)
     summary = LoadSummary(**json.loads((config.scratch / SUMMARY_FILE).read_text(encoding="utf-8")))
     return _Played(summary, sampler.use(epoch_ns, seconds), restarts, drained)

@@ -130,11 +130,10 @@ def load_evidence(run: str | Path) -> Evidence:
     if manifest.source == "simulated":
         raise RecordingError(f"{path}: must be a measured run, got a simulated one; there is nothing to lose in it")
     tables = read_evidence(path, manifest)
-    missing = sorted(set(SCHEMAS) - set(tables))
+    missing = [name for name in SCHEMAS if name not in tables]
     if missing:
-        raise RecordingError(
-            f"{path}: must hold evidence, got no {', '.join(missing)}; measure again without --no-evidence"
-        )
+        got = f"no {', '.join(missing)}" if tables else "none"
+        raise RecordingError(f"{path}: must hold evidence, got {got}; measure again without --no-evidence")
     for name, schema in SCHEMAS.items():
         if dict(tables[name].schema) != schema:
             raise RecordingError(f"{path}: evidence/{name}.parquet must have its columns, got others; measure again")

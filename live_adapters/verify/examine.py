@@ -38,6 +38,14 @@ class Examiner:
         self._partitions: list[tuple[int | bool, ...]] = []
         self._behind: list[NDArray[np.uint64]] = []  # sequences refused without ever having been in effect
         self._foreign = 0
+        self._audit: dict[str, int] = {}
+        self._audited = pl.DataFrame(schema=EXPECTED)
+
+    def audited(self, counters: dict[str, int], keys: NDArray[np.void]) -> None:
+        """Takes what the checker beside the run saw: it has read what may be gone from the log by now."""
+        self._audit = counters
+        columns = [keys["key"], keys["version"], keys["quantity"]]
+        self._audited = pl.DataFrame(columns, schema=EXPECTED)
 
     def take(self, log: PartitionLog) -> None:
         """Looks at a partition."""
@@ -70,6 +78,8 @@ class Examiner:
             "acked_known": int(self._answers.which),
             "drained": int(self._drained),
             "whole": int(whole),
+            "audit": int(bool(self._audit)),
+            "audited": int(self._followed),
             "distinct": int(self._effect.sum()) + self._foreign,
             "in_effect": int(self._effect.sum()),
             "dead_ids": int(self._dead.sum()),
@@ -77,7 +87,11 @@ class Examiner:
             "lost": self._lost(),
             "pending": int((self._acked & self._pending & ~self._effect).sum()),
             "refused_in_effect": int(((self._answers.states == REFUSED) & self._effect).sum()),
-        } | {f"offenders.{name}": count for name, count in self._offenders.counts.items()}
+        }
+        if self._followed and not whole:  # the log's ids are gone, what the checker counted is not
+            facts |= {"distinct": self._audit["taken"], "lost": self._lost_by_audit()}
+        facts |= {f"audit.{name}": count for name, count in self._audit.items()}
+        facts |= {f"offenders.{name}": count for name, count in self._offenders.counts.items()}
         return Evidence(
             keys=keys,
             frames=pl.concat([pl.DataFrame(schema=FRAMES), *self._frames]),
@@ -90,6 +104,14 @@ class Examiner:
     @property
     def _acked(self) -> NDArray[np.bool_]:
         return np.asarray(self._answers.states == ACKED)
+
+    @property
+    def _followed(self) -> bool:
+        """Whether the checker beside the run has seen every record."""
+        return bool(self._audit) and not self._audit["unread"]
+
+    def _lost_by_audit(self) -> int:
+        return max(0, self._answers.acked - self._audit["taken"] - self._audit["dead"])
 
     def _lost(self) -> int:
         """Acknowledged ids that the log does not bring into effect; which ones is told apart."""
@@ -186,25 +208,22 @@ class Examiner:
         self._frames.append(found)
         whose = ((names.OUTBOX, "delivered_rows", "subscribers"), (names.CLICKHOUSE, "clickhouse_rows", "ClickHouse"))
         for invariant, column, who in whose:
-            for frame, rows, got in (
-                found.filter(pl.col(column) != pl.col("rows")).select("frame", "rows", column).iter_rows()
-            ):
-                own = (
-                    np.flatnonzero(played.taken & (played.log.events["frame"] == frame))
-                    if self._room(invariant)
-                    else None
-                )
-                what = f"{who} got {got} of the {rows} events of its frame"
-                if own is not None:
-                    self._offenders.add(invariant, played, own, what)
-                else:
-                    self._offenders.counts[invariant] += rows
+            wrong = found.filter(pl.col(column) != pl.col("rows")).select("frame", "rows", "repeated", column)
+            for frame, rows, repeated, got in wrong.iter_rows():
+                # A frame with as many too many as it has repetitions: those are to blame, else any of its events.
+                blamed = played.refused if repeated and got - rows == repeated else played.taken
+                if not self._room(invariant):
+                    self._offenders.counts[invariant] += repeated if blamed is played.refused else rows
+                    continue
+                places = np.flatnonzero(blamed & (played.log.events["frame"] == frame))
+                what = f"{who} got {got} events of its frame, in effect are {rows}"
+                self._offenders.add(invariant, played, places, what)
 
     def _room(self, invariant: str) -> bool:
         return self._offenders.counts[invariant] < CAP
 
     def _key_table(self, *, whole: bool) -> pl.DataFrame:
-        keys = pl.concat([pl.DataFrame(schema=EXPECTED), *self._keys]) if whole else pl.DataFrame(schema=EXPECTED)
+        keys = pl.concat([pl.DataFrame(schema=EXPECTED), *self._keys]) if whole else self._audited
         for store in ("postgres", "redis", "clickhouse"):
             held: pl.DataFrame = getattr(self._held, store)
             other = held.select("key", pl.col("version", "quantity").name.prefix(f"{store}_"))

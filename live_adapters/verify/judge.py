@@ -73,10 +73,15 @@ def _gone(evidence: Evidence) -> str:
     return f"the log of partitions {', '.join(map(str, parts))} is not whole any more"
 
 
+def _unseen(evidence: Evidence) -> str:
+    """As `_gone`, but what the checker beside the run has followed is known too, once the run has drained."""
+    return "" if evidence.fact("audited") and evidence.fact("drained") else _gone(evidence)
+
+
 def _acked(evidence: Evidence) -> tuple[str, str]:
     less = evidence.keys.filter(pl.col("postgres_version").fill_null(0) < pl.col("expected_version"))
     fewer = int((less["expected_version"] - less["postgres_version"].fill_null(0)).sum())
-    if gone := _gone(evidence):
+    if gone := _unseen(evidence):
         return NODATA, gone
     lost, acked = evidence.fact("lost"), evidence.fact("acked")
     if lost or fewer:
@@ -87,7 +92,7 @@ def _acked(evidence: Evidence) -> tuple[str, str]:
 
 
 def _once(evidence: Evidence) -> tuple[str, str]:
-    if gone := _gone(evidence):
+    if gone := _unseen(evidence):
         return NODATA, gone
     more = evidence.keys.filter(pl.col("postgres_version") > pl.col("expected_version").fill_null(0))
     surplus = int((more["postgres_version"] - more["expected_version"].fill_null(0)).sum())
@@ -99,7 +104,7 @@ def _once(evidence: Evidence) -> tuple[str, str]:
 
 
 def _versions(evidence: Evidence) -> tuple[str, str]:
-    if gone := _gone(evidence):
+    if gone := _unseen(evidence):
         return NODATA, gone
     wrong = _count(evidence.keys, differs("postgres", "expected"))
     keys = evidence.keys.height

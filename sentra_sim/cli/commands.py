@@ -64,6 +64,7 @@ def measure(options: Namespace) -> int:
             progress=report,
             evidence=not options.no_evidence,
             plant=options.plant,
+            audit=options.audit,
         )
     return print_run(run, as_json=options.json, hops=False)
 

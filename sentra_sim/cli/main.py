@@ -84,6 +84,7 @@ def _runs(group: argparse._SubParsersAction[Parser]) -> None:
     _load_options(measure, seconds=60.0, warmup=10.0)
     measure.add_argument("--gateway-port", type=int, help="loopback port of the gateway (a free one)")
     measure.add_argument("--no-evidence", action="store_true", help="leave out what sentra verify needs")
+    measure.add_argument("--audit", action="store_true", help="check exactly-once effects during the run as well")
     measure.add_argument("--plant", metavar="NAME", default="", help=PLANT_HELP)
     verify = _command(group, "verify", commands.verify, "check that a measured run lost nothing and doubled nothing")
     verify.add_argument("run_folder", metavar="RUN", type=Path)

@@ -137,7 +137,7 @@ def test_a_frame_that_subscribers_got_twice_is_named_event_by_event() -> None:
     found = faults(run)
     assert list(found) == [names.OUTBOX]
     assert ids(found[names.OUTBOX]) == list(range(22, 42, 2))
-    assert found[names.OUTBOX].ids[0].what == "subscribers got 20 of the 10 events of its frame"
+    assert found[names.OUTBOX].ids[0].what == "subscribers got 20 events of its frame, in effect are 10"
 
 
 @pytest.mark.parametrize(("drained", "verdict"), [(True, FAULT), (False, NODATA)])
