@@ -169,7 +169,7 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
     Raises:
         PlantError: a port is taken.
     """
-    planted.plant_downstream(config)
+    planted.plant_edge(config)
     loop = asyncio.get_running_loop()
     memory = Memory(config.scratch, config.topic)
     offsets = Offsets(memory.read(), settle_s=SETTLE_S, remember=memory.write)

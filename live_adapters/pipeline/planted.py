@@ -115,21 +115,25 @@ def _cut_relay(downstream: Any) -> None:
     downstream._confirm, downstream._connected = confirm, connected
 
 
-def plant_downstream(config: RunConfig) -> None:
-    """Breaks this process' edge or subscriber: what the relay repeats is new to it."""
+def plant_edge(config: RunConfig) -> None:
+    """Breaks this process' edge: what the relay repeats is new to it."""
     if config.planted != RELAY:
         return
-    from live_adapters.pipeline import subscriber
     from live_adapters.pipeline.edge import ingest
-
-    log.warning("planted: %s", config.planted)
 
     def take(self: Any, partition: int, next_offset: int) -> bool:
         self.last[partition] = max(next_offset, self.last.get(partition, -1))
         return True
 
+    log.warning("planted: %s", config.planted)
     ingest.Offsets.take = take  # type: ignore[method-assign]
-    subscriber.Deliveries._new = lambda self, tenant, shares: shares  # type: ignore[method-assign]
+
+
+def plant_subscriber(config: RunConfig, deliveries: Any) -> None:
+    """Breaks this process' subscribers: what is sent again is new to them."""
+    if config.planted == RELAY:
+        log.warning("planted: %s", config.planted)
+        deliveries._new = lambda self, tenant, shares: shares
 
 
 def ingest_options(config: RunConfig) -> dict[str, bool]:

@@ -135,7 +135,7 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
     Raises:
         PlantError: fanout cannot be reached in time.
     """
-    planted.plant_downstream(config)
+    planted.plant_subscriber(config, Deliveries)
     deliveries = Deliveries(config)
     connections = min(config.subscribers, config.scenario.load.tenants)
     shares = [range(number, config.scenario.load.tenants, connections) for number in range(connections)]

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from live_adapters.pipeline.planted import check_plant
 from sentra_sim.cli import main
-from sentra_sim.errors import InputError
 from sentra_sim.records import read_run, write_run
 from tests.unit.drained_runs import DrainedRun, events_of
 
@@ -69,10 +67,3 @@ def test_damaged_evidence_is_one_line_and_exit_code_2(tmp_path: Path, capsys: py
     file.write_bytes(file.read_bytes()[:-9])
     assert main(["verify", str(folder)]) == 2
     assert "must be a whole Parquet file" in capsys.readouterr().err
-
-
-def test_an_unknown_plant_is_refused_with_those_that_there_are() -> None:
-    check_plant("")
-    check_plant("acks-1-control")
-    with pytest.raises(InputError, match=r"plant: must be one of dedupe-off, acks-1, .* got 'acks-2'"):
-        check_plant("acks-2")
