@@ -6,13 +6,13 @@ alone, which the checker must find clean.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import os
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ DEDUPE_OFF, ACKS_1, EFFECTS_OUTSIDE, RELAY = "dedupe-off", "acks-1", "effects-ou
 PLANTS = (DEDUPE_OFF, ACKS_1, EFFECTS_OUTSIDE, RELAY)
 CONTROL = "-control"
 REPEAT_EVERY, REPEAT_AFTER = 10, 50  # each tenth message is sent again, so many messages later
-KILL_AFTER_POLLS, CUT_AFTER_S = 20, 1.0
+AFTER_POLLS = 20  # of the load, that the worker is killed or its relays are cut
 BACK_OFFSETS = 300  # that a relay goes back after its connection was cut
 LEADER_AFTER_S, PAUSE_S = 1.0, 0.5
 IGNORE_IDS = "ignore_ids"
@@ -80,7 +80,7 @@ def _kill_between(config: RunConfig, ledger: Any) -> None:
 
     def kill() -> None:
         file = config.scratch / "planted"
-        if next(polls) >= KILL_AFTER_POLLS and not file.exists():
+        if next(polls) >= AFTER_POLLS and not file.exists():
             file.touch()
             os.kill(os.getpid(), signal.SIGKILL)
 
@@ -99,20 +99,22 @@ def _kill_between(config: RunConfig, ledger: Any) -> None:
 
 
 def _cut_relay(downstream: Any) -> None:
-    """Has each relay connect anew once, and begin a little before where it was."""
-    sound, connect = downstream._confirm, downstream._connected
+    """Has each relay connect anew once under load, and begin a little before where it was."""
+    confirm_soundly, publish_soundly = downstream._confirm, downstream.publish
+    polls: Counter[str] = Counter()
 
     def confirm(self: Any, line: bytes) -> dict[int, int]:
-        last: dict[int, int] = sound(self, line)
-        again = self.connections > 1 and self._writer is None
+        last: dict[int, int] = confirm_soundly(self, line)
+        again = polls[self.name] > AFTER_POLLS and self._writer is None
         return {partition: offset - BACK_OFFSETS for partition, offset in last.items()} if again else last
 
-    async def connected(self: Any) -> None:
-        if not self.connections:
-            asyncio.get_running_loop().call_later(CUT_AFTER_S, self._again.set)
-        await connect(self)
+    def publish(self: Any, *poll: Any) -> None:
+        publish_soundly(self, *poll)
+        polls[self.name] += 1
+        if polls[self.name] == AFTER_POLLS + 1:
+            self._again.set()
 
-    downstream._confirm, downstream._connected = confirm, connected
+    downstream._confirm, downstream.publish = confirm, publish
 
 
 def plant_edge(config: RunConfig) -> None:
