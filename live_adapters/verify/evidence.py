@@ -84,7 +84,8 @@ OFFENDERS = {
     "frame": pl.Int64,
     "what": pl.String,
 }
-# Counts: sent, acked, acked_known (1: which ones is known), drained, foreign, and `offenders.<invariant>`, those left out included.
+# Counts: sent, acked, distinct, lost, pending...; acked_known, drained, whole, audit, audited as 0 or 1; what the checker beside
+# the run counted, `audit.<name>`; and `offenders.<invariant>`, those left out of the list included.
 FACTS = {"name": pl.String, "value": pl.Int64}
 
 

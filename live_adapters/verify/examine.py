@@ -72,6 +72,7 @@ class Examiner:
         if whole:
             self._find_lost()
         keys = self._key_table(whole=whole)
+        frames = pl.concat([pl.DataFrame(schema=FRAMES), *self._frames])
         facts = {
             "sent": self._answers.sent,
             "acked": self._answers.acked,
@@ -85,6 +86,7 @@ class Examiner:
             "dead_ids": int(self._dead.sum()),
             "foreign": self._foreign,
             "lost": self._lost(),
+            "strange_frames": self._held.delivered.join(frames, on="frame", how="anti").height if whole else 0,
             "pending": int((self._acked & self._pending & ~self._effect).sum()),
             "refused_in_effect": int(((self._answers.states == REFUSED) & self._effect).sum()),
         }
@@ -94,7 +96,7 @@ class Examiner:
         facts |= {f"offenders.{name}": count for name, count in self._offenders.counts.items()}
         return Evidence(
             keys=keys,
-            frames=pl.concat([pl.DataFrame(schema=FRAMES), *self._frames]),
+            frames=frames,
             partitions=partitions,
             ids=self._id_table(),
             offenders=self._offenders.table(),

@@ -127,8 +127,10 @@ def _outbox(evidence: Evidence) -> tuple[str, str]:
     frames = evidence.frames
     more = _count(frames, pl.col("delivered_rows") > pl.col("rows"))
     less = _count(frames, pl.col("delivered_rows") < pl.col("rows"))
-    if more or (less and evidence.fact("drained")):
-        return FAULT, f"{more:,} of {frames.height:,} frames were delivered too often, {less:,} not whole"
+    strange = evidence.fact("strange_frames")
+    if more or strange or (less and evidence.fact("drained")):
+        held = f", {strange:,} that the log does not hold" if strange else ""
+        return FAULT, f"{more:,} of {frames.height:,} frames were delivered too often, {less:,} not whole{held}"
     if less:
         return NODATA, f"{less:,} of {frames.height:,} frames were still on their way when the run ended"
     return OK, f"{frames.height:,} frames delivered, each once"

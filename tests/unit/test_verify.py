@@ -140,6 +140,14 @@ def test_a_frame_that_subscribers_got_twice_is_named_event_by_event() -> None:
     assert found[names.OUTBOX].ids[0].what == "subscribers got 20 events of its frame, in effect are 10"
 
 
+def test_a_frame_that_was_delivered_and_that_the_log_does_not_hold_is_a_fault() -> None:
+    run = DrainedRun()
+    run.held = replace(run.held, delivered=pl.concat([run.held.delivered, pl.DataFrame({"frame": [99], "rows": [3]})]))
+    found = faults(run)
+    assert list(found) == [names.OUTBOX]
+    assert found[names.OUTBOX].detail.endswith("0 not whole, 1 that the log does not hold")
+
+
 @pytest.mark.parametrize(("drained", "verdict"), [(True, FAULT), (False, NODATA)])
 def test_what_was_not_delivered_is_a_fault_only_after_the_run_has_drained(drained: bool, verdict: str) -> None:
     run = DrainedRun(drained=drained)
