@@ -55,7 +55,7 @@ JOBS = np.dtype([("start", "<i8"), ("end", "<i8"), ("cpu_ns", "<i8"), ("frames",
 # One row per frame and process that makes it visible; a frame may come in several rows, their `events` add up.
 VISIBLE = np.dtype([("frame", "<i8"), ("events", "<i4"), ("at", "<i8")])
 MESSAGES = np.dtype([("due", "<i8"), ("sent", "<i8"), ("events", "<i4")])  # the load generator's, one row each
-# What became of a message's sequences `first` to `last`: 1 acknowledged, 2 refused, 3 unknown.
+# One row per message once its fate is known: its sequences, and the state 1 acknowledged, 2 refused, 3 unknown.
 ACKS = np.dtype([("message", "<i8"), ("first", "<u8"), ("last", "<u8"), ("acked_at", "<i8"), ("state", "u1")])
 
 # The logs of a run, as (process, kind, dtype): file `<process>.<kind>.bin`.
