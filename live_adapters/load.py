@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_adapters.delays import DelayCounts
-from live_adapters.pipeline import events_pb2
+from live_adapters.pipeline import events_pb2, planted
 from live_adapters.pipeline.codec import blank_events, encode_ingest
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import GENERATOR_MESSAGES, MESSAGES, HopLog
@@ -223,7 +223,7 @@ def offer(config: RunConfig, stop: threading.Event) -> LoadSummary:
         pacer = Pacer(source, hop_log, stopping(stop, parent), window_ns)
         write_ready(config.scratch / f"{NAME}.ready", str(epoch_ns))
         try:
-            answer = call(pacer.messages(), metadata=token(config))
+            answer = call(planted.sent_messages(config, pacer.messages()), metadata=token(config))
         except grpc.RpcError as error:
             raise PlantError(
                 f"generator: the gateway ended the stream, {error.code().name}: {error.details()}"

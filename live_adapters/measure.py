@@ -12,10 +12,12 @@ from pathlib import Path
 
 from live_adapters import stack
 from live_adapters.hostspeed import loop_seconds, relative_speed
+from live_adapters.load import NAME as GENERATOR
 from live_adapters.load import LoadSummary
 from live_adapters.measurable import check_scenario, check_times, choose_ports
 from live_adapters.pipeline.config import STABLE_ALONE, RunConfig, configure
 from live_adapters.pipeline.ingress.rules import GatewayRules
+from live_adapters.pipeline.planted import check_plant, disturbance
 from live_adapters.pipeline.stores.storage import count_effects, end_offsets, reset_stores
 from live_adapters.procstat import CpuSampler, HostUse
 from live_adapters.recorder import Recording, record
@@ -23,6 +25,8 @@ from live_adapters.scratch import one_at_a_time, own_topics, scratch_folder
 from live_adapters.session import Report, Session
 from live_adapters.stack.folders import home
 from live_adapters.validity import judge
+from live_adapters.verify.collect import collect
+from live_adapters.verify.evidence import Evidence
 from live_adapters.watch import Progress
 from sentra_sim.records import Manifest, Run, describe_machine, read_run, refuse_existing, versions, write_run
 from sentra_sim.scenario import Scenario, processes, scenario_data, scenario_hash, with_load
@@ -57,6 +61,9 @@ def measure(
     ports: Mapping[str, int] | None = None,
     release_weights: Mapping[str, float] | None = None,
     gateway_rules: GatewayRules | None = None,
+    evidence: bool = True,
+    plant: str = "",
+    audit: bool = False,
 ) -> Run:
     """Plays a load on the real pipeline and writes the run folder.
 
@@ -74,6 +81,9 @@ def measure(
         ports: Port by server (`gateway`, `pricing`, `fanout`, `fanout_ingest`, `gateway_control`); free ones are chosen for the rest.
         release_weights: Shares of the keys by release; None prices all with stable.
         gateway_rules: What the gateway allows; None for the defaults.
+        evidence: Writes what `sentra verify` needs into the run folder.
+        plant: A fault that breaks the pipeline on purpose (pipeline/planted.py); the run is not valid then.
+        audit: Has a checker run beside it, which takes its share of the cores.
 
     Raises:
         InputError: the scenario, a length, a port or the folder does not allow the run; nothing has been started.
@@ -81,6 +91,7 @@ def measure(
     """
     out = Path(out)
     check_times(seconds, warmup_s)
+    check_plant(plant)
     scenario = with_load(scenario, rate_eps=rate_eps, arrivals=arrivals)
     check_scenario(scenario)
     refuse_existing(out, replace=replace)
@@ -99,14 +110,19 @@ def measure(
             load_s=warmup_s + seconds,
             release_weights=release_weights or STABLE_ALONE,
             gateway_rules=gateway_rules,
+            planted=plant,
+            audit=audit,
         )
-        recording, manifest = _measure(config, endpoints, report)
-        write_run(out, recording.tables, manifest, replace=replace)
+        with disturbance(config, scratch / f"{GENERATOR}.ready", endpoints.pids):
+            recording, manifest, found = _measure(config, endpoints, report, evidence=evidence)
+        write_run(out, recording.tables, manifest, replace=replace, evidence=found.tables() if found else None)
         del recording  # an hour's events are over a gigabyte, and they are read back next
     return read_run(out)
 
 
-def _measure(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> tuple[Recording, Manifest]:
+def _measure(
+    config: RunConfig, endpoints: stack.Endpoints, report: Report, *, evidence: bool
+) -> tuple[Recording, Manifest, Evidence | None]:
     report(Progress("starting", total_s=config.load_s))
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     loops = [loop_seconds()]
@@ -114,6 +130,7 @@ def _measure(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> t
         asyncio.run(reset_stores(config))
         played = _play(config, endpoints, report)
         stored, ends = asyncio.run(_count(config))
+        found = asyncio.run(_collect(config, played)) if evidence else None
     loops.append(loop_seconds())
     report(Progress("writing", config.load_s, config.load_s))
     recording = record(config.scratch, config.scenario, played.summary.epoch_ns, played.host)
@@ -128,6 +145,8 @@ def _measure(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> t
         drained=played.drained,
         host_speed=speed,
     )
+    if plant := config.planted:
+        validity = validity.model_copy(update={"valid": False, "reasons": (*validity.reasons, f"planted: {plant}")})
     manifest = Manifest(
         source="measured",
         scenario=scenario_data(config.scenario),
@@ -144,7 +163,12 @@ def _measure(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> t
         counters=counters,
         validity=validity,
     )
-    return recording, manifest
+    return recording, manifest, found
+
+
+async def _collect(config: RunConfig, played: _Played) -> Evidence:
+    summary = played.summary
+    return await collect(config, sent=summary.sent_events, acked=summary.acked_events, drained=played.drained)
 
 
 async def _count(config: RunConfig) -> tuple[dict[str, int], dict[int, int]]:

@@ -35,8 +35,9 @@ FRONT = {
     "worker": "live_adapters.pipeline.worker",
     "gateway": "live_adapters.pipeline.gateway",
 }
+AUDITOR = {"auditor": "live_adapters.verify.auditor"}  # only where the run is audited
 PIPELINE = (*BACK, *FRONT)
-STOP_ORDER = (GENERATOR, "gateway", "worker", "pricing", "fanout", "subscriber")
+STOP_ORDER = (GENERATOR, "gateway", "worker", "pricing", "auditor", "fanout", "subscriber")
 
 Report = Callable[[Progress], None]
 
@@ -67,6 +68,8 @@ class Session:
         try:
             self._supervisor.start(BACK, restarts=self._restarts)
             self._supervisor.start(FRONT, restarts=self._restarts)
+            if self.config.audit:
+                self._supervisor.start(AUDITOR)
         except BaseException:
             self._supervisor.stop_all(timeout_s=1.0)
             raise
@@ -148,7 +151,8 @@ class Session:
             PlantError: a process does not end in order.
         """
         for name in STOP_ORDER:
-            self._supervisor.stop(name)
+            if name in self._supervisor.pids():
+                self._supervisor.stop(name)
         return LoadSummary(**json.loads((self.config.scratch / SUMMARY_FILE).read_text(encoding="utf-8")))
 
     def check(self) -> None:

@@ -32,6 +32,7 @@ class RunConfig:
     Pricing starts with `release_weights`, the releases' shares of the keys; other releases lie in the folder `releases`.
     With `resend` the generator outlives the gateway: it keeps every message until its acknowledgement.
     `edge_secret` signs the tokens with which tenants are read; it is the run's own.
+    `planted` names a fault that breaks the pipeline on purpose (planted.py); empty for none. `audit` has a checker run beside it.
     """
 
     scenario: Scenario
@@ -58,6 +59,8 @@ class RunConfig:
     gateway_control_port: int = 0
     gateway_rules: GatewayRules = field(default_factory=GatewayRules)
     resend: bool = False
+    planted: str = ""
+    audit: bool = False
 
     @property
     def file(self) -> Path:
@@ -93,6 +96,8 @@ def configure(
     release_weights: Mapping[str, float] = STABLE_ALONE,
     gateway_rules: GatewayRules | None = None,
     resend: bool = False,
+    planted: str = "",
+    audit: bool = False,
 ) -> RunConfig:
     """Returns the configuration of a run on a stack, and writes it into the run's scratch folder.
 
@@ -108,6 +113,8 @@ def configure(
         release_weights: Shares of the keys by release that pricing starts with; they can be changed while it runs.
         gateway_rules: What the gateway allows; None for the defaults.
         resend: The generator keeps every message until its acknowledgement.
+        planted: A fault that breaks the pipeline on purpose.
+        audit: A checker runs beside it.
     """
     config = RunConfig(
         scenario=scenario,
@@ -130,6 +137,8 @@ def configure(
         gateway_control_port=ports["gateway_control"],
         gateway_rules=gateway_rules or GatewayRules(),
         resend=resend,
+        planted=planted,
+        audit=audit,
     )
     write_config(config)
     return config

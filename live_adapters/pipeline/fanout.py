@@ -14,6 +14,7 @@ from http import HTTPStatus
 import numpy as np
 from numpy.typing import NDArray
 
+from live_adapters.pipeline import planted
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.edge import websocket
 from live_adapters.pipeline.edge.broadcast import encode_tenants
@@ -168,6 +169,7 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
     Raises:
         PlantError: a port is taken.
     """
+    planted.plant_edge(config)
     loop = asyncio.get_running_loop()
     memory = Memory(config.scratch, config.topic)
     offsets = Offsets(memory.read(), settle_s=SETTLE_S, remember=memory.write)

@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from live_adapters.pipeline import events_pb2
+from live_adapters.pipeline import events_pb2, planted
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.ingress.admission import Allowed
 from live_adapters.pipeline.ingress.control import start_control
@@ -159,7 +159,7 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
     Raises:
         PlantError: Kafka did not take a frame, or a port is taken.
     """
-    producer = make_producer(config.kafka)
+    producer = make_producer(config.kafka, **planted.producer_settings(config))
     await producer.start()
     intake = Intake(config, producer)
     gateway = Gateway(intake)

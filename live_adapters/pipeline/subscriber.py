@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from picows import WSError, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from live_adapters.pipeline import planted
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.edge.broadcast import decode_message
 from live_adapters.pipeline.edge.position import by_tenant, furthest, parse_position
@@ -134,6 +135,7 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
     Raises:
         PlantError: fanout cannot be reached in time.
     """
+    planted.plant_subscriber(config, Deliveries)
     deliveries = Deliveries(config)
     connections = min(config.subscribers, config.scenario.load.tenants)
     shares = [range(number, config.scenario.load.tenants, connections) for number in range(connections)]

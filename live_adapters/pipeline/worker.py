@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from aiokafka.errors import KafkaError
 
+from live_adapters.pipeline import planted
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.consumer.poll import Batch, Poll, assemble, released, sum_effects
 from live_adapters.pipeline.consumer.source import Source
@@ -213,6 +214,7 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
         ZombieError: another worker owns a partition of this one.
         PlantError: Kafka cannot be reached or went away, or PostgreSQL or pricing stays away (`storecalls.BACKOFF`).
     """
+    planted.plant_worker(config)
     stores = await _open_stores(config, life)
     worker = Worker(config, stores)
     await worker.source.start()
@@ -237,7 +239,7 @@ async def _open_stores(config: RunConfig, life: Lifecycle) -> Stores:
     ledger = await postgres.until_done(lambda: open_ledger(config.postgres_dsn))
     side = SideConnection(config.postgres_dsn)
     table = OutboxTable(side)
-    ingest = {"hop_log": str(config.scratch), "flush_s": _flush_s(config)}
+    ingest = {"hop_log": str(config.scratch), "flush_s": _flush_s(config)} | planted.ingest_options(config)
     return Stores(
         ledger=ledger,
         postgres=postgres,

@@ -22,6 +22,7 @@ import signal
 import struct
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from live_adapters.pipeline import planted
 from live_adapters.pipeline.hoplog import JOBS, VISIBLE, HopLog
 from live_adapters.stack._engine import FILL, ROW, Engine
 
@@ -107,6 +109,7 @@ class Server:
         self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         ingest = Ingest(self, Path(request["hop_log"]), float(request.get("flush_s", 0.4)), writer)
+        ingest.accept = planted.acceptor(request, self.accept)
         # A killed client's connection may still hold rows: they count as stored only once they are.
         for other in list(self._ingests):
             await other.flush()
@@ -128,6 +131,7 @@ class Ingest:
         if not 0 < flush_s <= 60:
             raise ValueError(f"ingest.flush_s: must be over 0 and at most 60 seconds, got {flush_s:g}")
         self._server, self._flush_s, self._writer = server, flush_s, writer
+        self.accept: Callable[[int, int], bool] = server.accept
         self._blocks: list[NDArray[np.void]] = []
         self._frames: list[tuple[int, int]] = []  # frame, rows
         self._flushing = asyncio.Lock()
@@ -162,7 +166,7 @@ class Ingest:
                     f"frame {frame}: payload must be rows * {FILL.itemsize} bytes, got {rows} rows, {size} bytes"
                 )
             payload = await reader.readexactly(size)
-            if rows and self._server.accept(partition, next_offset):
+            if rows and self.accept(partition, next_offset):
                 self._frames.append((frame, rows))
                 self._blocks.append(_block(np.frombuffer(payload, FILL), partition, next_offset, frame))
 

@@ -71,6 +71,9 @@ def measure(options: Namespace) -> int:
             progress=report,
             release_weights=weights,
             gateway_rules=rules,
+            evidence=not options.no_evidence,
+            plant=options.plant,
+            audit=options.audit,
         )
         if notice := about_run(run):
             webhook.send(notifier.Notice(**notice))
@@ -127,6 +130,14 @@ def trace(options: Namespace) -> int:
     run = read_run(options.run_folder)
     ways = slowest(run, options.slowest) if options.event is None else [waterfall(run, options.event)]
     return print_waterfalls(ways, as_json=options.json)
+
+
+def verify(options: Namespace) -> int:
+    """Judges a measured run's evidence; exit 1 on a fault."""
+    from sentra_sim.cli.verify import print_findings
+
+    judge, load = live.load_judge()
+    return print_findings(options.run_folder, judge(load(options.run_folder)), as_json=options.json)
 
 
 def calibrate(options: Namespace) -> int:

@@ -64,6 +64,18 @@ def load_notifier() -> Any:
     return notifier
 
 
+def load_judge() -> Any:
+    """Returns the functions that judge a run's evidence, and that read it.
+
+    Raises:
+        StackError: their packages are not installed.
+    """
+    with _installed("verify"):
+        from live_adapters.verify.evidence import load_evidence
+        from live_adapters.verify.judge import judge_evidence
+    return judge_evidence, load_evidence
+
+
 def start_stack(*, quiet: bool) -> None:
     """Starts the stack, or finds it running; shows the download on standard error.
 

@@ -11,6 +11,7 @@ from sentra_sim.cli import chaos, commands
 from sentra_sim.errors import InputError, SentraError
 
 INTERRUPTED = 130
+PLANT_HELP = "breaks the pipeline on purpose, to see that the checker notices (docs/verify.md)"
 
 
 class Parser(argparse.ArgumentParser):
@@ -92,6 +93,11 @@ def _runs(group: argparse._SubParsersAction[Parser]) -> None:
     measure.add_argument(
         "--notify", metavar="URL", help="webhook to tell when the run is not valid or misses its SLO ($SENTRA_WEBHOOK)"
     )
+    measure.add_argument("--no-evidence", action="store_true", help="leave out what sentra verify needs")
+    measure.add_argument("--audit", action="store_true", help="check exactly-once effects during the run as well")
+    measure.add_argument("--plant", metavar="NAME", default="", help=PLANT_HELP)
+    verify = _command(group, "verify", commands.verify, "check that a measured run lost nothing and doubled nothing")
+    verify.add_argument("run_folder", metavar="RUN", type=Path)
     simulate = _command(group, "simulate", commands.simulate, "simulate a scenario into a run folder")
     _load_options(simulate, warmup=5.0)
     simulate.add_argument("--twin", type=Path, help="use the demands and delays of this twin")

@@ -1,6 +1,6 @@
 """What a run is: the record contract, the run folder, the manifest."""
 
-from sentra_sim.records.folder import Run, is_run, read_manifest, read_run, refuse_existing, write_run
+from sentra_sim.records.folder import Run, is_run, read_evidence, read_manifest, read_run, refuse_existing, write_run
 from sentra_sim.records.machine import describe_machine, versions
 from sentra_sim.records.manifest import Manifest, Validity
 from sentra_sim.records.series import CpuSeries, metrics_table
@@ -33,6 +33,7 @@ __all__ = [
     "hop_column",
     "is_run",
     "metrics_table",
+    "read_evidence",
     "read_manifest",
     "read_run",
     "refuse_existing",

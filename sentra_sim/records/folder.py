@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from sentra_sim.records.tables import EVENT_COLUMNS, METRIC_COLUMNS, Tables, fra
 TABLES = ("frames", "events", "metrics")
 MANIFEST = "manifest.json"
 ORDER_FRAMES = 100_000  # whose events are compared at once
+EVIDENCE = "evidence"  # a measured run's further tables, from which exactly-once effects are judged
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,15 @@ class Run:
         return self.path.name
 
 
-def write_run(path: str | Path, tables: Tables, manifest: Manifest, *, replace: bool = False) -> Path:
-    """Writes a run folder under a temporary name and renames it.
+def write_run(
+    path: str | Path,
+    tables: Tables,
+    manifest: Manifest,
+    *,
+    replace: bool = False,
+    evidence: Mapping[str, pl.DataFrame] | None = None,
+) -> Path:
+    """Writes a run folder under a temporary name and renames it; `evidence` goes below it, table by table.
 
     Raises:
         RecordingError: the folder exists and `replace` is false, it exists and is not a run, or it cannot be written.
@@ -47,7 +56,7 @@ def write_run(path: str | Path, tables: Tables, manifest: Manifest, *, replace: 
     part = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
     try:
         part.mkdir(parents=True)
-        _write_tables(part, tables, manifest)
+        _write_tables(part, tables, manifest, evidence or {})
         if path.exists():
             old = part.with_suffix(".old")
             path.rename(old)
@@ -62,10 +71,12 @@ def write_run(path: str | Path, tables: Tables, manifest: Manifest, *, replace: 
     return path
 
 
-def _write_tables(folder: Path, tables: Tables, manifest: Manifest) -> None:
+def _write_tables(folder: Path, tables: Tables, manifest: Manifest, evidence: Mapping[str, pl.DataFrame]) -> None:
     digests: dict[str, str] = {}
-    for name in TABLES:
-        frame: pl.DataFrame = getattr(tables, name)
+    if evidence:
+        (folder / EVIDENCE).mkdir()
+    named = {name: getattr(tables, name) for name in TABLES} | {f"{EVIDENCE}/{n}": t for n, t in evidence.items()}
+    for name, frame in named.items():
         file = folder / f"{name}.parquet"
         frame.write_parquet(file, compression="zstd", compression_level=6)
         digests[name] = _digest(file)
@@ -163,16 +174,21 @@ def _in_order(tables: Tables) -> bool:
     return True
 
 
+def read_evidence(path: str | Path, manifest: Manifest) -> dict[str, pl.DataFrame]:
+    """Reads the tables of evidence that a run's manifest names; none is an empty dictionary.
+
+    Raises:
+        RecordingError: one of them is missing or damaged.
+    """
+    names = [name for name in manifest.files if name.startswith(f"{EVIDENCE}/")]
+    return {
+        name.removeprefix(f"{EVIDENCE}/"): _read_whole(Path(path) / f"{name}.parquet", manifest.files[name])
+        for name in names
+    }
+
+
 def _read_table(file: Path, schema: dict[str, object], digest: str | None) -> pl.DataFrame:
-    if not file.is_file():
-        raise RecordingError(f"{file}: missing; the recording was cut off, record the run again")
-    # Polars may abort the whole process on bytes changed in the middle, so they are compared before it sees them.
-    if digest is not None and _digest(file) != digest:
-        raise _damaged(file)
-    try:
-        table = pl.read_parquet(file)
-    except (pl.exceptions.PolarsError, OSError):
-        raise _damaged(file) from None
+    table = _read_whole(file, digest)
     if dict(table.schema) != schema:
         wrong = [name for name in {*schema, *table.columns} if table.schema.get(name) != schema.get(name)]
         raise RecordingError(
@@ -184,6 +200,18 @@ def _read_table(file: Path, schema: dict[str, object], digest: str | None) -> pl
 def _digest(file: Path) -> str:
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _read_whole(file: Path, digest: str | None) -> pl.DataFrame:
+    if not file.is_file():
+        raise RecordingError(f"{file}: missing; the recording was cut off, record the run again")
+    # Polars may abort the whole process on bytes changed in the middle, so they are compared before it sees them.
+    if digest is not None and _digest(file) != digest:
+        raise _damaged(file)
+    try:
+        return pl.read_parquet(file)
+    except (pl.exceptions.PolarsError, OSError):
+        raise _damaged(file) from None
 
 
 def _damaged(file: Path) -> RecordingError:

@@ -18,18 +18,22 @@ RETRY_BACKOFF_S = 0.05
 MAX_BATCH_BYTES = 1 << 20  # of the brokers; aiokafka's own limit does not bind batches built by hand
 
 
-def make_producer(bootstrap: str) -> Any:
-    """Returns an idempotent producer with acks of all in-sync replicas; frames are batches already, so no linger."""
-    return AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
-        client_id="sentra-gateway",
-        acks="all",
-        enable_idempotence=True,
-        linger_ms=0,
-        max_batch_size=MAX_BATCH_BYTES,
-        request_timeout_ms=int(REQUEST_TIMEOUT_S * 1e3),
-        retry_backoff_ms=int(RETRY_BACKOFF_S * 1e3),
-    )
+def make_producer(bootstrap: str, **others: Any) -> Any:
+    """Returns an idempotent producer with acks of all in-sync replicas; frames are batches already, so no linger.
+
+    `others` are settings that a run with a planted fault has instead.
+    """
+    settings: dict[str, Any] = {
+        "bootstrap_servers": bootstrap,
+        "client_id": "sentra-gateway",
+        "acks": "all",
+        "enable_idempotence": True,
+        "linger_ms": 0,
+        "max_batch_size": MAX_BATCH_BYTES,
+        "request_timeout_ms": int(REQUEST_TIMEOUT_S * 1e3),
+        "retry_backoff_ms": int(RETRY_BACKOFF_S * 1e3),
+    }
+    return AIOKafkaProducer(**(settings | others))
 
 
 class FrameSender:
