@@ -23,6 +23,7 @@ from live_adapters.load import NAME as GENERATOR
 from live_adapters.load import SUMMARY_FILE, LoadSummary
 from live_adapters.measurable import check_scenario, check_times, choose_ports
 from live_adapters.pipeline.config import CONFIG_FILE, RunConfig, configure, read_config
+from live_adapters.pipeline.scaling import pids_by_station, worker_modules
 from live_adapters.pipeline.stores.storage import count_effects, end_offsets, reset_stores
 from live_adapters.pipeline.supervisor import Supervisor
 from live_adapters.procstat import CpuSampler, HostUse
@@ -32,7 +33,7 @@ from live_adapters.validity import judge
 from live_adapters.watch import Progress, Watch
 from sentra_sim.errors import PlantError
 from sentra_sim.records import Manifest, Run, describe_machine, read_run, refuse_existing, versions, write_run
-from sentra_sim.scenario import Scenario, processes, scenario_data, scenario_hash, with_load
+from sentra_sim.scenario import ConsumerGroup, Scenario, only, processes, scenario_data, scenario_hash, with_load
 from sentra_sim.units import NS_PER_S
 
 WORKER_RESTARTS = 3
@@ -46,7 +47,6 @@ MODULES = {
     "pricing": "live_adapters.pipeline.pricing",
     "fanout": "live_adapters.pipeline.fanout",
     "subscriber": "live_adapters.pipeline.subscriber",
-    "worker": "live_adapters.pipeline.worker",
     "gateway": "live_adapters.pipeline.gateway",
 }
 
@@ -170,11 +170,12 @@ def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Pla
     watch = Watch(config.scratch)
     with Supervisor(config.scratch, config.file) as supervisor:
         supervisor.start({name: MODULES[name] for name in ("pricing", "fanout")})
-        rest = {name: MODULES[name] for name in ("subscriber", "worker", "gateway")}
-        supervisor.start(rest, restarts={"worker": WORKER_RESTARTS})
+        workers = worker_modules(only(config.scenario, ConsumerGroup)[1].replicas)
+        rest = {name: MODULES[name] for name in ("subscriber", "gateway")} | workers
+        supervisor.start(rest, restarts=dict.fromkeys(workers, WORKER_RESTARTS))
 
         def ids() -> dict[str, list[int]]:
-            return {name: [pid] for name, pid in (endpoints.pids | supervisor.pids()).items()}
+            return pids_by_station(endpoints.pids | supervisor.pids())
 
         sampler = CpuSampler(processes(config.scenario), ids)
         sampler.rest(REST_S)
@@ -188,8 +189,8 @@ def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Pla
         finally:
             sampler.stop()
         seconds = max(math.ceil(config.load_s), int((time.monotonic_ns() - epoch_ns) // NS_PER_S))
-        restarts = supervisor.restarts("worker")
-        for name in (GENERATOR, "gateway", "worker", "pricing", "fanout", "subscriber"):
+        restarts = sum(map(supervisor.restarts, workers))
+        for name in (GENERATOR, "gateway", *workers, "pricing", "fanout", "subscriber"):
             supervisor.stop(name)
     summary = LoadSummary(**json.loads((config.scratch / SUMMARY_FILE).read_text(encoding="utf-8")))
     return _Played(summary, sampler.use(epoch_ns, seconds), restarts, drained)
