@@ -30,7 +30,7 @@ from tests.live.back_half import make_config, make_events, produce
 
 TAKEN = np.dtype([("at", "<i8"), ("partition", "<i4"), ("events", "<i4"), ("cpu_ns", "<i8")])
 RATE_EPS, FRAME_EVENTS = 12_000, 40  # 50 frames/s a partition
-STEADY_S, AFTER_S, CRASH_S = 6.0, 6.0, 9.0
+STEADY_S, AFTER_S, CRASH_S = 5.0, 4.0, 7.0
 SESSION_MS, HEARTBEAT_MS = 3000, 500  # of all variants; those of the consumer protocol are the brokers'
 PATIENCE_MS = 100
 

@@ -1,6 +1,7 @@
 """Workers as several processes: they come and go under load, and no event is lost, doubled or held up by it."""
 
 import asyncio
+import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
@@ -17,6 +18,7 @@ from live_adapters.pipeline.stores.ledger import connect
 from live_adapters.pipeline.stores.storage import reset_stores
 from live_adapters.pipeline.supervisor import Supervisor
 from live_adapters.verify import verify_stores
+from sentra_sim.errors import PlantError
 from tests.live.back_half import make_config, make_events, produce, until_taken
 
 pytestmark = pytest.mark.live
@@ -33,9 +35,12 @@ def config(stack: local_stack.Endpoints, tmp_path: Path) -> RunConfig:
 
 
 def play(
-    config: RunConfig, workers: int, seconds: float, deed: Callable[[Supervisor], Awaitable[None]]
+    config: RunConfig, workers: int, seconds: float, deed: Callable[[Supervisor], Awaitable[None]], untold: int = 0
 ) -> dict[str, np.ndarray]:
-    """Does something in the middle of a load, checks every store after it, and returns each worker's rows."""
+    """Does something in the middle of a load, checks every store after it, and returns each worker's rows.
+
+    A worker that is killed between a commit and its hop log leaves up to `untold` events out of that log.
+    """
     events = int(RATE_EPS * seconds)
 
     async def load(supervisor: Supervisor) -> None:
@@ -56,8 +61,8 @@ def play(
             supervisor.stop(name)
     delivered = read_log(config.scratch, *SUBSCRIBER_DELIVERED)
     assert delivered["events"].sum() == events  # repetitions of a handover were dropped, nothing else was
-    everything = read_log(config.scratch, *WORKER_FRAMES)
-    assert everything["events"].sum() == events
+    told = read_log(config.scratch, *WORKER_FRAMES)["events"].sum()
+    assert events - untold <= told <= events
     rows = {
         f.name.split(".")[0]: read_log(config.scratch, f.name.split(".")[0], "frames", WORKER) for f in logs(config)
     }
@@ -108,16 +113,15 @@ def test_workers_come_and_go_under_load_and_who_keeps_partitions_polls_on(config
     assert np.diff(times).max() / 1e9 < 1.0
 
 
-def test_a_killed_worker_s_partitions_go_to_the_others_and_it_gets_its_own_back_at_once(config: RunConfig) -> None:
+def test_a_killed_worker_s_partitions_go_to_the_others_within_seconds(config: RunConfig) -> None:
     async def kill(supervisor: Supervisor) -> None:
         before = await owners(config)
-        signal.pidfd_send_signal(pidfd(supervisor.pids()["worker-3"]), signal.SIGKILL)
+        os.kill(supervisor.pids()["worker-3"], signal.SIGKILL)
         assert await until_taken_over(config, before, 2) < TAKEOVER_S
-        set_by = asyncio.to_thread(supervisor.stop, "worker-3")
-        with pytest.raises(Exception, match="must end in order, got signal SIGKILL"):
-            await set_by
+        with pytest.raises(PlantError, match="worker-3: must end in order, got signal SIGKILL"):
+            await asyncio.to_thread(supervisor.stop, "worker-3")
 
-    rows = play(config, 3, 12.0, kill)
+    rows = play(config, 3, 12.0, kill, untold=1_000)
     assert all(len(own) for own in rows.values())
 
 
@@ -125,19 +129,13 @@ def test_a_worker_that_was_frozen_while_others_took_over_writes_nothing_and_join
     epochs: list[dict[int, int]] = []
 
     async def freeze(supervisor: Supervisor) -> None:
-        frozen = pidfd(supervisor.pids()["worker-2"])
+        frozen = supervisor.pids()["worker-2"]
         before = await owners(config)
-        signal.pidfd_send_signal(frozen, signal.SIGSTOP)
+        os.kill(frozen, signal.SIGSTOP)
         await until_taken_over(config, before, 2)
         epochs.append(await owners(config))
-        signal.pidfd_send_signal(frozen, signal.SIGCONT)
+        os.kill(frozen, signal.SIGCONT)
         await until_taken_over(config, epochs[0], 2)  # it is given partitions again
 
     rows = play(config, 3, 16.0, freeze)
     assert all(len(own) for own in rows.values())
-
-
-def pidfd(pid: int) -> int:
-    import os
-
-    return os.pidfd_open(pid)
