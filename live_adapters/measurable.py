@@ -44,7 +44,6 @@ def check_scenario(scenario: Scenario) -> None:
         ("kafka.brokers", log.brokers, BROKERS),
         ("kafka.replication_factor", log.replication_factor, BROKERS),
         ("kafka.acks", log.acks, "all"),
-        ("worker.replicas", group.replicas, 1),
         ("worker.calls", group.calls, ("pricing", "postgres", "redis")),
     )
     for key, got, wanted in rules:
@@ -53,6 +52,11 @@ def check_scenario(scenario: Scenario) -> None:
                 f"{place}: stations.{key}: must be {_plain(wanted)} for a measurement, got {_plain(got)}; "
                 "the local stack has no other, simulate it"
             )
+    if group.replicas > log.partitions:
+        raise ScenarioError(
+            f"{place}: stations.worker.replicas: must be at most kafka.partitions ({log.partitions}), got {group.replicas}; "
+            "a worker without a partition does nothing: add partitions"
+        )
 
 
 def check_times(seconds: float, warmup_s: float) -> None:

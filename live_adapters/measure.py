@@ -18,6 +18,7 @@ from live_adapters.measurable import check_scenario, check_times, choose_ports
 from live_adapters.pipeline.config import STABLE_ALONE, RunConfig, configure
 from live_adapters.pipeline.ingress.rules import GatewayRules
 from live_adapters.pipeline.planted import check_plant, disturbance
+from live_adapters.pipeline.scaling import pids_by_station, worker_modules
 from live_adapters.pipeline.stores.storage import count_effects, end_offsets, reset_stores
 from live_adapters.procstat import CpuSampler, HostUse
 from live_adapters.recorder import Recording, record
@@ -29,7 +30,7 @@ from live_adapters.verify.collect import collect
 from live_adapters.verify.evidence import Evidence
 from live_adapters.watch import Progress
 from sentra_sim.records import Manifest, Run, describe_machine, read_run, refuse_existing, versions, write_run
-from sentra_sim.scenario import Scenario, processes, scenario_data, scenario_hash, with_load
+from sentra_sim.scenario import ConsumerGroup, Scenario, only, processes, scenario_data, scenario_hash, with_load
 from sentra_sim.units import NS_PER_S
 
 WORKER_RESTARTS = 3
@@ -177,8 +178,9 @@ async def _count(config: RunConfig) -> tuple[dict[str, int], dict[int, int]]:
 
 def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Played:
     """Starts the pipeline, plays the load, waits until all of it has arrived, and stops the pipeline in order."""
-    with Session(config, endpoints, restarts={"worker": WORKER_RESTARTS}) as session:
-        sampler = CpuSampler(processes(config.scenario), lambda: {name: [pid] for name, pid in session.pids().items()})
+    workers = worker_modules(only(config.scenario, ConsumerGroup)[1].replicas)
+    with Session(config, endpoints, restarts=dict.fromkeys(workers, WORKER_RESTARTS)) as session:
+        sampler = CpuSampler(processes(config.scenario), lambda: pids_by_station(session.pids()))
         sampler.rest(REST_S)
         sampler.start()
         try:
@@ -188,7 +190,7 @@ def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Pla
         finally:
             sampler.stop()
         seconds = max(math.ceil(config.load_s), int((time.monotonic_ns() - epoch_ns) // NS_PER_S))
-        restarts = session.restarts("worker")
+        restarts = sum(map(session.restarts, workers))
         summary = session.stop()
     return _Played(summary, sampler.use(epoch_ns, seconds), restarts, drained)
 

@@ -263,7 +263,7 @@ def main() -> None:
     """Runs the generator process to the end of its load."""
     ask_short_slice()  # before gRPC starts its threads
     try:
-        config = read_arguments(NAME)
+        _, config = read_arguments(NAME)
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())

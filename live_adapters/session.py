@@ -16,9 +16,11 @@ from live_adapters import stack
 from live_adapters.load import NAME as GENERATOR
 from live_adapters.load import SUMMARY_FILE, LoadSummary
 from live_adapters.pipeline.config import RunConfig
+from live_adapters.pipeline.scaling import set_workers, station_of, worker_modules, workers_of
 from live_adapters.pipeline.supervisor import Supervisor
 from live_adapters.watch import Progress, Watch
 from sentra_sim.errors import InputError, PlantError
+from sentra_sim.scenario import ConsumerGroup, only
 from sentra_sim.units import NS_PER_S
 
 STILL_S = 10.0  # when nothing has arrived for so long, nothing more will come
@@ -32,7 +34,6 @@ BACK = {
 }
 FRONT = {
     "subscriber": "live_adapters.pipeline.subscriber",
-    "worker": "live_adapters.pipeline.worker",
     "gateway": "live_adapters.pipeline.gateway",
 }
 AUDITOR = {"auditor": "live_adapters.verify.auditor"}  # only where the run is audited
@@ -67,7 +68,8 @@ class Session:
     def __enter__(self) -> Session:
         try:
             self._supervisor.start(BACK, restarts=self._restarts)
-            self._supervisor.start(FRONT, restarts=self._restarts)
+            workers = worker_modules(only(self.config.scenario, ConsumerGroup)[1].replicas)
+            self._supervisor.start(FRONT | workers, restarts=self._restarts)
             if self.config.audit:
                 self._supervisor.start(AUDITOR)
         except BaseException:
@@ -150,8 +152,8 @@ class Session:
         Raises:
             PlantError: a process does not end in order.
         """
-        for name in STOP_ORDER:
-            if name in self._supervisor.pids():
+        for station in STOP_ORDER:
+            for name in [each for each in self._supervisor.pids() if station_of(each) == station]:
                 self._supervisor.stop(name)
         return LoadSummary(**json.loads((self.config.scratch / SUMMARY_FILE).read_text(encoding="utf-8")))
 
@@ -166,6 +168,21 @@ class Session:
     def restarts(self, name: str) -> int:
         """Returns how often a process of the pipeline was started again."""
         return self._supervisor.restarts(name)
+
+    def set_workers(self, count: int) -> None:
+        """Starts or stops workers until so many run.
+
+        Raises:
+            InputError: the count is not from one to the topic's partitions.
+            PlantError: one does not become ready, or does not drain.
+        """
+        set_workers(
+            self._supervisor, count, most=self.config.partitions, restarts=max(self._restarts.values(), default=0)
+        )
+
+    def workers(self) -> list[str]:
+        """Returns the names of the workers, the last one started last."""
+        return workers_of(self._supervisor.pids())
 
     def pids(self) -> dict[str, int]:
         """Returns the process id of every component of the stack and every process of the pipeline, by name."""

@@ -91,20 +91,36 @@ class HopLog:
 
 
 def read_log(folder: Path, process: str, kind: str, dtype: np.dtype[np.void]) -> NDArray[np.void]:
-    """Reads a log back, shape (rows,); a torn last row is left out, a missing file is no rows."""
-    file = folder / f"{process}.{kind}.bin"
-    if not file.is_file():
-        return np.empty(0, dtype=dtype)
-    return np.fromfile(file, dtype=dtype)
+    """Reads a log back, shape (rows,), those of all its replicas one after another; a torn last row is left out.
+
+    No file is no rows.
+    """
+    rows = [np.fromfile(file, dtype=dtype) for file in log_files(folder, process, kind)]
+    return np.concatenate(rows) if rows else np.empty(0, dtype=dtype)
 
 
 def read_blocks(
     folder: Path, process: str, kind: str, dtype: np.dtype[np.void], rows: int = BLOCK_ROWS
 ) -> Iterator[NDArray[np.void]]:
     """Reads a log as `read_log` does, but never more than `rows` rows at once."""
-    file = folder / f"{process}.{kind}.bin"
-    if not file.is_file():
-        return
-    with file.open("rb") as stream:
-        while len(block := np.fromfile(stream, dtype=dtype, count=rows)):
-            yield block
+    for file in log_files(folder, process, kind):
+        with file.open("rb") as stream:
+            while len(block := np.fromfile(stream, dtype=dtype, count=rows)):
+                yield block
+
+
+def log_files(folder: Path, process: str, kind: str) -> list[Path]:
+    """Returns the files of a log that are there: the process' own, and those of its replicas (`worker-1.frames.bin`)."""
+    own = folder / f"{process}.{kind}.bin"
+    replicas = sorted(folder.glob(f"{process}-[0-9]*.{kind}.bin"), key=lambda file: replica_number(file.name))
+    return [own, *replicas] if own.is_file() else replicas
+
+
+def replica_number(name: str) -> int:
+    """Returns the number of a process among its replicas; 0 for one that has none.
+
+    >>> replica_number("worker-2"), replica_number("worker-2.frames.bin"), replica_number("worker")
+    (2, 2, 0)
+    """
+    number = name.partition(".")[0].rpartition("-")[2]
+    return int(number) if number.isdecimal() else 0

@@ -27,6 +27,7 @@ class Lifecycle:
     """What a process tells its supervisor, and what it is told: `ready()` once, then `await stopped()`."""
 
     def __init__(self, name: str, scratch: Path) -> None:
+        self.name = name
         self._file = scratch / f"{name}.ready"
         self._stop = asyncio.Event()
         loop = asyncio.get_running_loop()
@@ -78,16 +79,19 @@ def write_ready(file: Path, text: str = "") -> None:
     part.replace(file)
 
 
-def read_arguments(name: str) -> RunConfig:
-    """Parses `--config FILE` of a pipeline process, sets its log up, and returns the configuration."""
+def read_arguments(name: str) -> tuple[str, RunConfig]:
+    """Parses `--config FILE` and `--name NAME` of a pipeline process, sets its log up, returns its name and the configuration."""
     parser = argparse.ArgumentParser(prog=f"live_adapters {name}")
     parser.add_argument("--config", required=True, type=Path, help="config.json in the run's scratch folder")
+    parser.add_argument("--name", default=name, help="of this process among others of its kind, such as worker-2")
+    options = parser.parse_args()
+    name = options.name
     logging.basicConfig(
         stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
     )
     for chatty in ("aiokafka", "picows"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    return read_config(parser.parse_args().config)
+    return name, read_config(options.config)
 
 
 def run_process(name: str, serve: Callable[[RunConfig, Lifecycle], Awaitable[None]]) -> None:
@@ -97,7 +101,7 @@ def run_process(name: str, serve: Callable[[RunConfig, Lifecycle], Awaitable[Non
     full and ends the process with exit code 1, for the supervisor to see. The parent's death counts as SIGTERM.
     """
     try:
-        config = read_arguments(name)
+        name, config = read_arguments(name)
     except SentraError as error:
         logging.getLogger(name).error("%s", error)
         sys.exit(error.exit_code)

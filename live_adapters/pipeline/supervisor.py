@@ -73,7 +73,7 @@ class Supervisor:
             PlantError: one of them, or a process started before, died; or one is not ready in time.
         """
         for name, module in modules.items():
-            command = [sys.executable, "-m", module, "--config", str(self._config_file)]
+            command = [sys.executable, "-m", module, "--config", str(self._config_file), "--name", name]
             self._children[name] = _Child(self._spawn(name, command), command, (restarts or {}).get(name, 0))
         for name in modules:
             ready = self._scratch / f"{name}.ready"

@@ -115,7 +115,9 @@ class Server:
             await other.flush()
         self._ingests.add(ingest)
         try:
-            await _answer(writer, {"last": {str(partition): offset for partition, offset in self._accepted.items()}})
+            # Not what other clients have sent meanwhile: it is stored only later, and what is told here may leave the outbox.
+            stored = await self.run(self._engine.last_offsets)
+            await _answer(writer, {"last": {str(partition): offset for partition, offset in stored.items()}})
             await ingest.run(reader)
         finally:
             self._ingests.discard(ingest)

@@ -22,6 +22,7 @@ from live_adapters.pipeline.codec import EventArray, blank_events
 from live_adapters.pipeline.config import RunConfig, configure
 from live_adapters.pipeline.ingress.batcher import Batcher
 from live_adapters.pipeline.ingress.producer import FrameSender, make_producer
+from live_adapters.pipeline.scaling import station_of
 from live_adapters.pipeline.stores.storage import count_effects
 from sentra_sim.scenario import load_scenario
 from sentra_sim.scenario.keys import tenant_of
@@ -91,7 +92,8 @@ class Processes:
         for name in names:
             ready = self.config.scratch / f"{name}.ready"
             ready.unlink(missing_ok=True)
-            command = [sys.executable, "-m", f"live_adapters.pipeline.{name}", "--config", str(self.config.file)]
+            module = f"live_adapters.pipeline.{station_of(name)}"
+            command = [sys.executable, "-m", module, "--config", str(self.config.file), "--name", name]
             with (self.config.scratch / f"{name}.log").open("ab") as log:
                 self.running[name] = subprocess.Popen(command, stdout=log, stderr=log)
             self._until_ready(name, ready)

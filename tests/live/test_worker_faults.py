@@ -11,7 +11,7 @@ import pytest
 from live_adapters import stack as local_stack
 from live_adapters.pipeline.codec import blank_events
 from live_adapters.pipeline.config import RunConfig
-from live_adapters.pipeline.hoplog import SUBSCRIBER_DELIVERED, read_log
+from live_adapters.pipeline.hoplog import SUBSCRIBER_DELIVERED, WORKER_FRAMES, read_log
 from live_adapters.pipeline.stores.ledger import connect
 from live_adapters.pipeline.stores.storage import reset_stores
 from live_adapters.verify import verify_stores
@@ -59,6 +59,7 @@ def play(config: RunConfig, fault: Callable[[Processes], Awaitable[None]]) -> di
         assert processes.running["worker"].poll() is None
     delivered = read_log(config.scratch, *SUBSCRIBER_DELIVERED)
     assert delivered["events"].sum() == EVENTS
+    assert read_log(config.scratch, *WORKER_FRAMES)["events"].sum() >= EVENTS  # also of commits that were cut off
     counted: dict[str, int] = json.loads((config.scratch / "worker.counters.json").read_text())
     return counted
 

@@ -23,6 +23,7 @@ def test_sentras_own_scenario_can_be_measured_with_other_settings() -> None:
     check_scenario(load_scenario(SENTRA))
     check_scenario(parse_scenario(changed("gateway", linger_s=0.005, max_events=200)))
     check_scenario(parse_scenario(changed("kafka", partitions=12)))
+    check_scenario(parse_scenario(changed("worker", replicas=6)))
 
 
 @pytest.mark.parametrize(
@@ -30,7 +31,7 @@ def test_sentras_own_scenario_can_be_measured_with_other_settings() -> None:
     [
         ("kafka", {"brokers": 5}, "stations.kafka.brokers: must be 3 for a measurement, got 5"),
         ("kafka", {"acks": "leader"}, "stations.kafka.acks: must be all for a measurement, got leader"),
-        ("worker", {"replicas": 2}, "stations.worker.replicas: must be 1 for a measurement, got 2"),
+        ("worker", {"replicas": 7}, r"stations.worker.replicas: must be at most kafka.partitions \(6\), got 7"),
     ],
 )
 def test_settings_that_the_live_pipeline_lacks_are_refused(station: str, settings: dict[str, Any], line: str) -> None:

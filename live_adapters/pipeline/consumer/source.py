@@ -7,13 +7,18 @@ import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
-from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
-from aiokafka.errors import KafkaError
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.client import ConnectionGroup
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaError
+from aiokafka.protocol.coordination import FindCoordinatorRequest
 
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.consumer import wholebatches
 from live_adapters.pipeline.consumer.gathering import GatherTime
+from live_adapters.pipeline.consumer.increments import Increments
+from live_adapters.pipeline.consumer.membership import Membership
 from live_adapters.pipeline.consumer.poll import Batch
 from sentra_sim.errors import PlantError
 from sentra_sim.scenario import Batcher, ConsumerGroup, only
@@ -23,8 +28,9 @@ POLL_MS = 200
 # How long a broker may hold back an answer without data. Long, because an idle answer is nothing but work.
 FETCH_WAIT_MS = 100
 PARTITION_BYTES = 8 << 20
-SESSION_MS, HEARTBEAT_MS = 6000, 2000
 COMMIT_S = 1.0
+RETRY_S = 0.2
+MOVED = (15, 16)  # Kafka's error codes of a coordinator that is not there, or is another broker
 
 # Takes partitions over, given the log's first offset of each; returns the offset to read each from.
 Assigned = Callable[[dict[int, int]], Awaitable[dict[int, int]]]
@@ -33,37 +39,38 @@ Revoked = Callable[[list[int]], Awaitable[None]]
 log = logging.getLogger(__name__)
 
 
-class Source(ConsumerRebalanceListener):  # type: ignore[misc]
-    """A member of the consumer group. Kafka learns of the offsets once a second, for lag dashboards only."""
+class Source:
+    """A member of the consumer group, and the partitions that it reads: while some change hands, the polls of the others go on.
+
+    Kafka learns of the offsets once a second, for lag dashboards only.
+    """
 
     def __init__(self, config: RunConfig, member: str, assigned: Assigned, revoked: Revoked) -> None:
-        self._topic = config.topic
+        self._topic, self._group = config.topic, config.group
         group = only(config.scenario, ConsumerGroup)[1]
         self._max_events = group.max_poll_events
         self.gather = GatherTime(group.gather_s, group.max_poll_events)
         self._batch_events = only(config.scenario, Batcher)[1].max_events
         self._assigned, self._revoked = assigned, revoked
-        self._reached: dict[TopicPartition, int] = {}
+        self._reached: dict[int, int] = {}
         self._expected: dict[int, int] = {}  # by partition owned, the offset that the next batch must start at
         self._sought: dict[int, int] = {}
-        self._failure: Exception | None = None
+        self._coordinator: int | None = None
         self._committing: asyncio.Task[None] | None = None
         wholebatches.install()
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=config.kafka,
-            group_id=config.group,
-            group_instance_id=member,  # a restarted worker takes its own place again, without waiting for the session
             client_id=member,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_uncommitted",
             fetch_max_wait_ms=FETCH_WAIT_MS,
             max_partition_fetch_bytes=PARTITION_BYTES,
-            session_timeout_ms=SESSION_MS,
-            heartbeat_interval_ms=HEARTBEAT_MS,
             request_timeout_ms=15_000,
             retry_backoff_ms=50,
         )
+        self._reading = Increments(self._consumer, config.topic)
+        self._member = Membership(config.group, member, config.topic, self._ask, gain=self._gain, lose=self._lose)
 
     async def start(self) -> None:
         """Joins the group.
@@ -73,9 +80,10 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
         """
         try:
             await self._consumer.start()
+            await self._reading.begin()
         except KafkaError as error:
             raise PlantError(f"kafka: must answer, got {error!r}; see `sentra status`") from None
-        self._consumer.subscribe([self._topic], listener=self)
+        self._member.start()
         self._committing = asyncio.create_task(self._tell_kafka())
 
     async def poll(self) -> list[Batch]:
@@ -124,8 +132,7 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
             )
         except KafkaError as error:
             raise PlantError(f"kafka: must answer, got {error!r}; see `sentra status`") from None
-        if self._failure is not None:
-            raise self._failure
+        self._member.check()
         return fetched
 
     def lag_events(self) -> int:
@@ -140,45 +147,74 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
     def go_to(self, offsets: dict[int, int]) -> None:
         """Reads on from these offsets, after PostgreSQL told where its progress really stands."""
         for tp in self._consumer.assignment():
-            if tp.partition in self._expected and tp.partition in offsets:
+            if tp.partition in offsets:
                 self._expected[tp.partition] = offsets[tp.partition]
                 self._sought.pop(tp.partition, None)
                 self._consumer.seek(tp, offsets[tp.partition])
 
     def reached(self, offsets: dict[int, int]) -> None:
         """Notes up to where effects are committed."""
-        for partition, offset in offsets.items():
-            self._reached[TopicPartition(self._topic, partition)] = offset
+        self._reached.update(offsets)
+
+    async def confirm(self) -> None:
+        """Asks the group whether this member is one still; if not, it has given everything up on return, and joins anew."""
+        await self._member.confirm()
 
     async def stop(self) -> None:
-        """Leaves."""
+        """Leaves the group."""
         if self._committing is not None:
             self._committing.cancel()
             await asyncio.gather(self._committing, return_exceptions=True)
             await self._commit()
+        await self._member.leave()
         await self._consumer.stop()
 
-    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        """Takes partitions over and goes to the offset of their progress."""
-        if not assigned:
-            return
-        firsts = await self._consumer.beginning_offsets(list(assigned))
-        try:
-            offsets = await self._assigned({tp.partition: first for tp, first in firsts.items()})
-        except Exception as error:  # aiokafka would only log it
-            self._failure = error
-            return
-        for tp in assigned:
-            self._consumer.seek(tp, offsets[tp.partition])
-            self._expected[tp.partition] = offsets[tp.partition]
+    async def _gain(self, partitions: set[int]) -> None:
+        """Takes partitions over, then reads each from the offset of its progress."""
+        offsets = await self._assigned(await self._firsts(partitions))
+        for partition in partitions:
+            self._expected[partition] = offsets[partition]
+            self._sought.pop(partition, None)
+            self._reading.add(partition, offsets[partition])
 
-    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Gives partitions up, after the poll that is at work."""
-        if revoked:
-            for tp in revoked:
-                self._reached.pop(tp, None)
-                self._expected.pop(tp.partition, None)
-            await self._revoked([tp.partition for tp in revoked])
+    async def _lose(self, partitions: set[int]) -> None:
+        """Reads partitions no more, then gives them up, after the poll that is at work."""
+        self._reading.remove(partitions)
+        for partition in partitions:
+            self._expected.pop(partition, None)
+        await self._revoked(sorted(partitions))
+        for partition in partitions:
+            self._reached.pop(partition, None)
+
+    async def _firsts(self, partitions: set[int]) -> dict[int, int]:
+        """Returns the log's first offset of each partition, however long its leader is away."""
+        wanted = [TopicPartition(self._topic, partition) for partition in sorted(partitions)]
+        while True:
+            try:
+                firsts = await self._consumer.beginning_offsets(wanted)
+                return {tp.partition: first for tp, first in firsts.items()}
+            except KafkaError as error:
+                log.warning("kafka: must tell where partitions start, got %r; tries again", error)
+                await asyncio.sleep(RETRY_S)
+
+    async def _ask(self, request: Any) -> Any:
+        """Sends a request to the group's coordinator, on a connection beside the fetches; looks it up when it may have moved."""
+        client = self._consumer._client
+        if self._coordinator is None:
+            found = await client.send(client.get_random_node(), FindCoordinatorRequest(self._group, 0))
+            if found.error_code:
+                raise KafkaError(f"no coordinator yet, error {found.error_code}")
+            self._coordinator = found.coordinator_id
+        try:
+            answer = await client.send(self._coordinator, request, group=ConnectionGroup.COORDINATION)
+        except IncompatibleBrokerVersion:
+            raise
+        except (KafkaError, OSError):
+            self._coordinator = None
+            raise
+        if getattr(answer, "error_code", 0) in MOVED:
+            self._coordinator = None
+        return answer
 
     def _in_place(self, batch: Batch) -> bool:
         """Tells whether a batch follows the one before it; otherwise seeks, once, to where it should have started.
@@ -203,7 +239,6 @@ class Source(ConsumerRebalanceListener):  # type: ignore[misc]
             await self._commit()
 
     async def _commit(self) -> None:
-        if self._reached:
-            # PostgreSQL knows the truth: a commit that fails, say in a rebalance, is made up for by the next.
-            with contextlib.suppress(KafkaError):
-                await self._consumer.commit(dict(self._reached))
+        # PostgreSQL knows the truth: a commit that fails, say in a rebalance, is made up for by the next.
+        with contextlib.suppress(KafkaError, OSError):
+            await self._member.commit(self._reached)

@@ -86,8 +86,10 @@ class HotState:
         self._client: RedisClient | None = None
         self._script = b""
         self._checked_s = 0.0
+        self._connections = 0
         self._unchecked = False  # connected anew: Redis may have come back empty
         self._names = _Names()
+        self._using = asyncio.Lock()  # a takeover looks at one partition between two polls
         self.rebuilt = 0
 
     async def write(self, poll: Poll, effects: Effects, written: NDArray[np.void]) -> bool:
@@ -96,10 +98,10 @@ class HotState:
 
     async def take_over(self, offsets: dict[int, int]) -> bool:
         """Rebuilds those of the partitions that do not stand at the offset of PostgreSQL's progress; False when away."""
-        self._checked_s = time.monotonic()
-        caught_up = await self._guarded(self._catch_up(offsets))
-        self._unchecked = self._unchecked and not caught_up
-        return caught_up
+        for partition, offset in offsets.items():
+            if not await self._guarded(self._catch_up(partition, offset)):
+                return False
+        return True
 
     async def heal(self, offsets: dict[int, int], *, idle: bool) -> None:
         """As `take_over`, when it may be needed: after a reconnect, and about once a second while no polls are written.
@@ -107,7 +109,9 @@ class HotState:
         A poll notices a gap in its own partitions; one that had none since Redis came back empty is noticed only here.
         """
         if self._unchecked or (idle and time.monotonic() >= self._checked_s + CHECK_S):
-            await self.take_over(offsets)
+            self._checked_s, connections = time.monotonic(), self._connections
+            caught_up = await self.take_over(offsets)
+            self._unchecked = self._unchecked and not (caught_up and connections == self._connections)
 
     async def close(self) -> None:
         """Closes the connection."""
@@ -115,6 +119,10 @@ class HotState:
             await self._client.close()
 
     async def _guarded(self, work: Coroutine[Any, Any, None]) -> bool:
+        async with self._using:
+            return await self._guarded_alone(work)
+
+    async def _guarded_alone(self, work: Coroutine[Any, Any, None]) -> bool:
         if not self.breaker.permits():
             work.close()
             return False
@@ -139,6 +147,7 @@ class HotState:
             self._client = await RedisClient.open(*self._address)
             self._script = await self._client.call("SCRIPT", "LOAD", SCRIPT.read_bytes())
         self._unchecked = True
+        self._connections += 1
 
     async def _leave_alone(self, error: Exception) -> None:
         self.breaker.failed()
@@ -163,12 +172,11 @@ class HotState:
             if offset < part.next_offset:
                 await self._rebuild(part.partition, part.next_offset)
 
-    async def _catch_up(self, offsets: dict[int, int]) -> None:
+    async def _catch_up(self, partition: int, offset: int) -> None:
         assert self._client is not None
-        for partition, offset in offsets.items():
-            last = await self._client.call("GET", f"offset:{partition}")
-            if last is None or int(last) < offset:
-                await self._rebuild(partition, offset)
+        last = await self._client.call("GET", f"offset:{partition}")
+        if last is None or int(last) < offset:
+            await self._rebuild(partition, offset)
 
     async def _rebuild(self, partition: int, offset: int) -> None:
         rows = await self._snapshot(partition)

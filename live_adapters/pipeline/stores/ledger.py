@@ -91,12 +91,13 @@ class Ownership:
 
 
 class Ledger:
-    """One connection to PostgreSQL with the commit prepared."""
+    """One connection to PostgreSQL with the commit prepared, and one beside it for takeovers, during which commits go on."""
 
     def __init__(self, dsn: str, connection: Any, commit: Any) -> None:
         self._dsn = dsn
         self._connection = connection
         self._commit = commit
+        self._beside = SideConnection(dsn)
         self.owned: dict[int, Ownership] = {}
 
     async def claim(self, starts: dict[int, int]) -> None:
@@ -108,13 +109,7 @@ class Ledger:
         Raises:
             StoreAwayError: PostgreSQL went away; claiming again only raises the epochs once more.
         """
-        with away_as_error():
-            await self._connected()
-            # A server that crashes forgets commits it has not flushed; a claim that was told must hold.
-            async with self._connection.transaction():
-                await self._connection.execute("SET LOCAL synchronous_commit TO on")
-                rows = await self._connection.fetch(CLAIM_SQL, list(starts), list(starts.values()), timeout=COMMIT_S)
-        for row in rows:
+        for row in await self._beside.fetch_flushed(CLAIM_SQL, list(starts), list(starts.values())):
             marks = unpack_sessions(row["sessions"])
             self.owned[row["part"]] = Ownership(row["next_offset"], row["owner_epoch"], marks)
 
@@ -180,11 +175,11 @@ class Ledger:
         Raises:
             StoreAwayError: PostgreSQL went away.
         """
-        with away_as_error():
-            return [tuple(row) for row in await self._connection.fetch(STATE_SQL, partition)]
+        return [tuple(row) for row in await self._beside.fetch(STATE_SQL, partition)]
 
     async def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connections."""
+        await self._beside.close()
         await close(self._connection)
 
     async def _connected(self) -> None:
@@ -203,6 +198,12 @@ class SideConnection:
     async def fetch(self, sql: str, *arguments: Any) -> list[Any]:
         """Returns the rows of a statement; raises StoreAwayError when PostgreSQL is away."""
         async with self._open() as connection:
+            return list(await connection.fetch(sql, *arguments, timeout=COMMIT_S))
+
+    async def fetch_flushed(self, sql: str, *arguments: Any) -> list[Any]:
+        """Returns the rows of a statement once it is on disk: a server that crashes forgets commits it has not flushed."""
+        async with self._open() as connection, connection.transaction():
+            await connection.execute("SET LOCAL synchronous_commit TO on")
             return list(await connection.fetch(sql, *arguments, timeout=COMMIT_S))
 
     async def execute(self, sql: str, *arguments: Any) -> str:

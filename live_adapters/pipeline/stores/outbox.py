@@ -15,7 +15,7 @@ import contextlib
 import json
 import logging
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 import numpy as np
@@ -74,10 +74,21 @@ class Downstream:
 
     def own(self, offsets: dict[int, int]) -> None:
         """Says which partitions are owned, with the offsets of their last commits; connects, and asks where the server is."""
-        self._committed = dict(offsets)
+        self._committed = {}
+        self.gain(offsets)
+
+    def gain(self, offsets: dict[int, int]) -> None:
+        """Adds partitions with the offsets of their last commits; asks the server anew where it is before anything is sent."""
+        self._committed.update(offsets)
+        self._writer = None  # else a frame could overtake those that only the outbox has
         self._again.set()
         if self._task is None:
             self._task = asyncio.create_task(self._keep_connected(), name=self.name)
+
+    def lose(self, partitions: Iterable[int]) -> None:
+        """Forgets partitions that go to another worker, which sends on from the outbox; the others' frames flow on."""
+        for partition in partitions:
+            self._committed.pop(partition, None)
 
     def publish(self, poll: Poll, effects: Effects, frames: bytes) -> None:
         """Sends a committed poll's frames (`encode_frames`); without a connection they wait in the outbox."""
@@ -150,10 +161,11 @@ class Downstream:
         while behind := [p for p, offset in self._committed.items() if self._sent.get(p, -1) < offset]:
             for partition in behind:
                 await self._replay_some(partition, writer)
-        self._writer = writer
+        if not self._again.is_set():
+            self._writer = writer
 
     async def _replay_some(self, partition: int, writer: asyncio.StreamWriter) -> None:
-        sent, committed = self._sent.get(partition, -1), self._committed[partition]
+        sent, committed = self._sent.get(partition, -1), self._committed.get(partition, -1)
         rows = await self._read_outbox(partition, sent, REPLAY_ROWS)
         for next_offset, pieces, payload in rows:
             writer.write(encode_frames(np.frombuffer(pieces, dtype=PIECE), payload))
