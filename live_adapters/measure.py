@@ -130,7 +130,7 @@ def _measure(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> t
         stored, ends = asyncio.run(_count(config))
     loops.append(loop_seconds())
     report(Progress("writing", config.load_s, config.load_s))
-    recording = record(config.scratch, config.scenario, played.summary.epoch_ns, played.host)
+    recording = record(config.scratch, config.scenario, played.summary.epoch_ns, played.host, home() / "logs")
     counters = _counters(played, recording, stored, sum(ends.values()))
     speed = relative_speed(sum(loops) / len(loops), home())
     validity = judge(

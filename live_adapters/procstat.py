@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from live_adapters.threadstat import ThreadAccount, thread_uses
+from live_adapters.threadstat import SWITCHES, ThreadAccount, thread_uses
 from sentra_sim.records import CpuSeries
 from sentra_sim.units import NS_PER_S
 
@@ -31,7 +31,7 @@ class HostUse:
     `cpu`, `run_delay`: seconds by process, on a core and waiting for one. `steal_s`, `busy_s`: CPU seconds of all cores together,
     shape (seconds,). `runnable`: threads running or waiting for a core at the end of the second, shape (seconds,).
     `idle_cores`: cores that each process kept busy at rest, before the load. `threads`: CPU seconds of the groups of threads that
-    did the most, by process and group, each of shape (seconds,).
+    did the most, by process and group, each of shape (seconds,). `switches`: context switches by process and kind, likewise.
     """
 
     cpu: CpuSeries
@@ -41,6 +41,7 @@ class HostUse:
     runnable: NDArray[np.float64]
     idle_cores: Mapping[str, float]
     threads: Mapping[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
+    switches: Mapping[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> int:
@@ -124,6 +125,7 @@ class CpuSampler:
         self._cpu: list[list[float]] = []
         self._delay: list[list[float]] = []
         self._threads: list[dict[tuple[str, str], float]] = []
+        self._switches: list[list[int]] = []  # of each name the voluntary ones, then the others
         self._host: list[tuple[float, float, int]] = []
         self._idle: dict[str, float] = {}
         self._stop = threading.Event()
@@ -159,6 +161,7 @@ class CpuSampler:
         self._delay.append([delay for _, delay in found])
         totals = {name: account.threads.total() for name, account in self._accounts.items()}
         self._threads.append({(name, group): cpu for name, groups in totals.items() for group, cpu in groups.items()})
+        self._switches.append([count for account in self._accounts.values() for count in account.threads.switches()])
         self._host.append(host_times())
 
     def use(self, epoch_ns: int, seconds: int) -> HostUse:
@@ -174,7 +177,15 @@ class CpuSampler:
             runnable=np.interp(ends, np.array(self._times_ns) - float(epoch_ns), host[:, 2]),
             idle_cores=self._idle,
             threads=self._busy_threads(epoch_ns, seconds),
+            switches=self._switch_series(epoch_ns, seconds),
         )
+
+    def _switch_series(self, epoch_ns: int, seconds: int) -> dict[tuple[str, str], NDArray[np.float64]]:
+        keys = [(name, kind) for name in self._names for kind in SWITCHES]
+        if not self._switches:
+            return {}
+        series = self._per_second(np.array(self._switches, dtype=np.float64), epoch_ns, seconds)
+        return dict(zip(keys, series, strict=True))
 
     def _busy_threads(self, epoch_ns: int, seconds: int) -> dict[tuple[str, str], NDArray[np.float64]]:
         keys = sorted({key for sample in self._threads for key in sample})

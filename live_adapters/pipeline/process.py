@@ -11,11 +11,14 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
 from live_adapters.pipeline.config import RunConfig, read_config
+from live_adapters.pipeline.telemetry.exposition import PORT_SUFFIX, Collector, process_metrics, serve_metrics
+from live_adapters.pipeline.telemetry.gclog import GcPauses
 from sentra_sim.errors import SentraError
 
 PARENT_CHECK_S = 1.0
@@ -27,7 +30,10 @@ class Lifecycle:
     """What a process tells its supervisor, and what it is told: `ready()` once, then `await stopped()`."""
 
     def __init__(self, name: str, scratch: Path) -> None:
+        self.name = name
         self._file = scratch / f"{name}.ready"
+        self._pauses = GcPauses(scratch, name)
+        self._pauses.start()
         self._stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -45,6 +51,10 @@ class Lifecycle:
         part = self._file.with_suffix(".counters-part")
         part.write_text(json.dumps(counters) + "\n", encoding="utf-8")
         part.replace(self._file.with_suffix(".counters.json"))
+
+    def expose(self, *collectors: Collector) -> None:
+        """Serves `/metrics` until the process ends: these, and what every process tells of itself."""
+        serve_metrics(self._file.with_suffix(PORT_SUFFIX), [*collectors, partial(process_metrics, self._pauses)])
 
     async def stopped(self) -> None:
         """Returns when the process is asked to drain and to end."""

@@ -31,9 +31,12 @@ from numpy.typing import NDArray
 
 from live_adapters.pipeline.hoplog import JOBS, VISIBLE, HopLog
 from live_adapters.stack._engine import FILL, ROW, Engine
+from live_adapters.threadstat import thread_group, thread_uses
+from sentra_sim.units import NS_PER_S
 
 HEADER = struct.Struct("<qiqiI")
 MAX_FRAME_ROWS = 1_000_000
+MERGING = "MergeMutate"  # what the engine calls its merging threads
 
 
 class Server:
@@ -133,6 +136,8 @@ class Ingest:
         self._flushing = asyncio.Lock()
         self._visible = HopLog(hop_log, "clickhouse", "visible", VISIBLE)
         self._jobs = HopLog(hop_log, "clickhouse", "jobs", JOBS)
+        self._merges = HopLog(hop_log, "clickhouse", "merges", JOBS)
+        self._merged = (time.monotonic_ns(), merge_cpu_ns())  # as of the last look
 
     async def run(self, reader: asyncio.StreamReader) -> None:
         """Reads frames until the client closes, inserting every `flush_s`; what is left is inserted at the end."""
@@ -191,11 +196,23 @@ class Ingest:
     def _tell(self, frames: list[tuple[int, int]], start: int, end: int, cpu_ns: int, events: int) -> None:
         self._visible.append(np.array([(frame, count, end) for frame, count in frames], dtype=VISIBLE))
         self._jobs.append(np.array([(start, end, cpu_ns, len(frames), events)], dtype=JOBS))
+        (since, spent), self._merged = self._merged, (time.monotonic_ns(), merge_cpu_ns())
+        if self._merged[1] > spent:
+            self._merges.append(np.array([(since, self._merged[0], self._merged[1] - spent, 0, 0)], dtype=JOBS))
 
     def close(self) -> None:
         """Closes the hop logs."""
         self._visible.close()
         self._jobs.close()
+        self._merges.close()
+
+
+def merge_cpu_ns() -> int:
+    """Returns the CPU time that the engine's merging threads have had."""
+    uses = thread_uses(os.getpid())
+    return sum(
+        round(use.cpu_s * NS_PER_S) for thread, use in uses.items() if thread_group(os.getpid(), thread) == MERGING
+    )
 
 
 def _block(fills: NDArray[np.void], partition: int, next_offset: int, frame: int) -> NDArray[np.void]:

@@ -5,20 +5,26 @@ from sentra_sim.records.machine import describe_machine, versions
 from sentra_sim.records.manifest import Manifest, Validity
 from sentra_sim.records.series import CpuSeries, metrics_table
 from sentra_sim.records.tables import (
+    DETAIL_COLUMNS,
     EVENT_COLUMNS,
     IDLE_CORES,
+    JOB_COLUMNS,
     METRIC_COLUMNS,
     OUTCOMES,
+    PAUSE_COLUMNS,
     Tables,
     frame_schema,
     hop_column,
 )
 
 __all__ = [
+    "DETAIL_COLUMNS",
     "EVENT_COLUMNS",
     "IDLE_CORES",
+    "JOB_COLUMNS",
     "METRIC_COLUMNS",
     "OUTCOMES",
+    "PAUSE_COLUMNS",
     "CpuSeries",
     "Manifest",
     "Run",

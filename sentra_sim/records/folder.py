@@ -1,4 +1,4 @@
-"""A run on disk: a folder of three Parquet tables and a manifest, written whole or not at all."""
+"""A run on disk: a folder of Parquet tables and a manifest, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from sentra_sim.errors import RecordingError, ScenarioError
 from sentra_sim.records.manifest import Manifest
-from sentra_sim.records.tables import EVENT_COLUMNS, METRIC_COLUMNS, Tables, frame_schema
+from sentra_sim.records.tables import EVENT_COLUMNS, METRIC_COLUMNS, OPTIONAL_TABLES, Tables, frame_schema
 
 TABLES = ("frames", "events", "metrics")
 MANIFEST = "manifest.json"
@@ -63,8 +63,10 @@ def write_run(path: str | Path, tables: Tables, manifest: Manifest, *, replace: 
 
 def _write_tables(folder: Path, tables: Tables, manifest: Manifest) -> None:
     digests: dict[str, str] = {}
-    for name in TABLES:
-        frame: pl.DataFrame = getattr(tables, name)
+    for name in (*TABLES, *OPTIONAL_TABLES):
+        frame: pl.DataFrame | None = getattr(tables, name)
+        if frame is None:
+            continue
         file = folder / f"{name}.parquet"
         frame.write_parquet(file, compression="zstd", compression_level=6)
         digests[name] = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -138,8 +140,9 @@ def read_run(path: str | Path) -> Run:
     except ScenarioError as error:
         raise RecordingError(f"{path}/{error}") from None
     schemas = {"frames": frame_schema(hops), "events": EVENT_COLUMNS, "metrics": METRIC_COLUMNS}
+    schemas |= {name: columns for name, columns in OPTIONAL_TABLES.items() if name in manifest.files}
     tables = Tables(
-        **{name: _read_table(path / f"{name}.parquet", schemas[name], manifest.files.get(name)) for name in TABLES}
+        **{name: _read_table(path / f"{name}.parquet", schemas[name], manifest.files.get(name)) for name in schemas}
     )
     carried = int(tables.frames["events"].sum())
     if carried != tables.events.height:
