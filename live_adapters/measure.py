@@ -25,6 +25,7 @@ from live_adapters.measurable import check_scenario, check_times, choose_ports
 from live_adapters.pipeline.config import CONFIG_FILE, RunConfig, configure, read_config
 from live_adapters.pipeline.stores.storage import count_effects, end_offsets, reset_stores
 from live_adapters.pipeline.supervisor import Supervisor
+from live_adapters.pipeline.telemetry.names import OBSERVER, SPANS_FILE
 from live_adapters.procstat import CpuSampler, HostUse
 from live_adapters.recorder import Recording, record
 from live_adapters.stack.folders import home
@@ -48,6 +49,7 @@ MODULES = {
     "subscriber": "live_adapters.pipeline.subscriber",
     "worker": "live_adapters.pipeline.worker",
     "gateway": "live_adapters.pipeline.gateway",
+    OBSERVER: "live_adapters.pipeline.telemetry.observer",
 }
 
 Report = Callable[[Progress], None]
@@ -116,7 +118,8 @@ def measure(
             load_s=warmup_s + seconds,
         )
         run = _measure(config, endpoints, report)
-        write_run(out, run[0].tables, run[1], replace=replace)
+        attached = [file for file in (scratch / SPANS_FILE,) if file.is_file()]
+        write_run(out, run[0].tables, run[1], replace=replace, attached=attached)
     return read_run(out)
 
 
@@ -154,6 +157,7 @@ def _measure(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> t
         versions=versions(),
         machine=describe_machine(),
         stack=endpoints.versions,
+        trace_run=config.topic,
         offered_events=played.summary.offered_events,
         counters=counters,
         validity=validity,
@@ -170,7 +174,7 @@ def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Pla
     watch = Watch(config.scratch)
     with Supervisor(config.scratch, config.file) as supervisor:
         supervisor.start({name: MODULES[name] for name in ("pricing", "fanout")})
-        rest = {name: MODULES[name] for name in ("subscriber", "worker", "gateway")}
+        rest = {name: MODULES[name] for name in ("subscriber", "worker", "gateway", OBSERVER)}
         supervisor.start(rest, restarts={"worker": WORKER_RESTARTS})
 
         def ids() -> dict[str, list[int]]:
@@ -189,7 +193,7 @@ def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Pla
             sampler.stop()
         seconds = max(math.ceil(config.load_s), int((time.monotonic_ns() - epoch_ns) // NS_PER_S))
         restarts = supervisor.restarts("worker")
-        for name in (GENERATOR, "gateway", "worker", "pricing", "fanout", "subscriber"):
+        for name in (GENERATOR, "gateway", "worker", "pricing", "fanout", "subscriber", OBSERVER):
             supervisor.stop(name)
     summary = LoadSummary(**json.loads((config.scratch / SUMMARY_FILE).read_text(encoding="utf-8")))
     return _Played(summary, sampler.use(epoch_ns, seconds), restarts, drained)

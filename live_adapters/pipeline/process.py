@@ -19,6 +19,7 @@ import uvloop
 from live_adapters.pipeline.config import RunConfig, read_config
 from live_adapters.pipeline.telemetry.exposition import PORT_SUFFIX, Collector, process_metrics, serve_metrics
 from live_adapters.pipeline.telemetry.gclog import GcPauses
+from live_adapters.pipeline.telemetry.jsonlog import set_up_logs
 from sentra_sim.errors import SentraError
 
 PARENT_CHECK_S = 1.0
@@ -92,12 +93,13 @@ def read_arguments(name: str) -> RunConfig:
     """Parses `--config FILE` of a pipeline process, sets its log up, and returns the configuration."""
     parser = argparse.ArgumentParser(prog=f"live_adapters {name}")
     parser.add_argument("--config", required=True, type=Path, help="config.json in the run's scratch folder")
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
-    )
+    formatter = set_up_logs(name)
     for chatty in ("aiokafka", "picows"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    return read_config(parser.parse_args().config)
+    config = read_config(parser.parse_args().config)
+    if formatter is not None:
+        formatter.run = config.topic
+    return config
 
 
 def run_process(name: str, serve: Callable[[RunConfig, Lifecycle], Awaitable[None]]) -> None:

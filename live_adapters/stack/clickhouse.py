@@ -22,14 +22,17 @@ import signal
 import struct
 import sys
 import time
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client.metrics_core import Metric
 
 from live_adapters.pipeline.hoplog import JOBS, VISIBLE, HopLog
+from live_adapters.pipeline.telemetry.exposition import PORT_SUFFIX, counter, gauge, serve_metrics
 from live_adapters.stack._engine import FILL, ROW, Engine
 from live_adapters.threadstat import thread_group, thread_uses
 from sentra_sim.units import NS_PER_S
@@ -47,6 +50,16 @@ class Server:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._accepted = engine.last_offsets()
         self._ingests: set[Ingest] = set()
+        self._inserts, self._rows, self._insert_ns = 0, 0, 0
+
+    def metrics(self) -> Iterable[Metric]:
+        """Returns what the engine did since it was started."""
+        yield counter("sentra_clickhouse_inserts", "Blocks inserted.", self._inserts)
+        yield counter("sentra_clickhouse_rows", "Rows inserted.", self._rows)
+        yield counter("sentra_clickhouse_insert_seconds", "Time spent in inserts.", self._insert_ns / NS_PER_S)
+        yield counter("sentra_clickhouse_merge_cpu_seconds", "CPU time of merges.", merge_cpu_ns() / NS_PER_S)
+        yield gauge("sentra_clickhouse_clients", "Clients that send frames.", len(self._ingests))
+        yield counter("process_cpu_seconds", "CPU time, user and system.", time.process_time())
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one connection; nothing that a client does ends the server."""
@@ -104,7 +117,11 @@ class Server:
     def _timed_insert(self, rows: NDArray[np.void]) -> tuple[int, int, int]:
         start, cpu = time.monotonic_ns(), time.process_time_ns()
         self._engine.insert(rows)
-        return start, time.monotonic_ns(), time.process_time_ns() - cpu
+        end = time.monotonic_ns()
+        self._inserts += 1
+        self._rows += len(rows)
+        self._insert_ns += end - start
+        return start, end, time.process_time_ns() - cpu
 
     async def _ingest(
         self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -256,7 +273,9 @@ async def _serve(port: int, path: Path) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, ended.set)
     engine = Engine(path)
-    async with await asyncio.start_server(Server(engine).handle, "127.0.0.1", port, limit=2**20):
+    server = Server(engine)
+    serve_metrics(path.with_name(f"clickhouse{PORT_SUFFIX}"), [server.metrics])
+    async with await asyncio.start_server(server.handle, "127.0.0.1", port, limit=2**20):
         stand_back()
         await ended.wait()
     sys.stdout.flush()

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +36,10 @@ class Run:
         return self.path.name
 
 
-def write_run(path: str | Path, tables: Tables, manifest: Manifest, *, replace: bool = False) -> Path:
-    """Writes a run folder under a temporary name and renames it.
+def write_run(
+    path: str | Path, tables: Tables, manifest: Manifest, *, replace: bool = False, attached: Sequence[Path] = ()
+) -> Path:
+    """Writes a run folder under a temporary name and renames it; files that are `attached` are copied into it.
 
     Raises:
         RecordingError: the folder exists and `replace` is false, it exists and is not a run, or it cannot be written.
@@ -47,6 +50,8 @@ def write_run(path: str | Path, tables: Tables, manifest: Manifest, *, replace: 
     try:
         part.mkdir(parents=True)
         _write_tables(part, tables, manifest)
+        for file in attached:
+            shutil.copyfile(file, part / file.name)
         if path.exists():
             old = part.with_suffix(".old")
             path.rename(old)
