@@ -17,6 +17,7 @@ from live_adapters.watch import Progress
 from sentra_sim.kpi import read_spans, slowest
 from sentra_sim.records import Run
 from sentra_sim.scenario import load_scenario
+from tests.contract.grafana import metric_names, queries
 
 pytestmark = pytest.mark.live
 
@@ -82,6 +83,14 @@ def test_every_process_of_a_run_is_scraped_and_no_target_is_left_after_it(observ
         "clickhouse": "sentra_clickhouse_rows_total",
     }
     assert [process for process, name in counts.items() if not sample(prometheus.texts[process], name)] == []
+
+
+def test_every_panel_of_the_dashboard_asks_for_what_the_running_processes_expose(
+    observed: tuple[Run, Prometheus],
+) -> None:
+    families = [each for text in observed[1].texts.values() for each in text_string_to_metric_families(text)]
+    there = {sample.name for family in families for sample in family.samples}
+    assert {title: left for title, query in queries().items() if (left := metric_names(query) - there)} == {}
 
 
 def test_an_exemplar_of_the_latency_leads_to_a_trace_that_the_run_folder_holds(

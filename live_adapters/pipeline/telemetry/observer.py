@@ -52,6 +52,7 @@ class Observer:
     def __init__(self, config: RunConfig, sink: SpanSink | None, ratio: float) -> None:
         self._run, self._sink, self._ratio = config.topic, sink, ratio
         self._book = FrameBook(config.scratch)
+        self._book.waiting.update(dict.fromkeys(range(config.partitions), 0))
         self.end_to_end, self.staleness = Histogram(), Histogram()
         self.steps = {hop: Histogram() for hop in STEPS}
         self._unfinished = 0
