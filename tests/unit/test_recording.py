@@ -23,7 +23,7 @@ BROKER_LOG = """\
 [7012500000ns][gc,phases   ] GC(1)   Evacuate Collection Set: 1.0ms
 [7012500000ns][gc          ] GC(1) Pause Young (Normal) (G1 Evacuation Pause) 30M->7M(512M) 2.500ms
 [7012600000ns][safepoint   ] Safepoint "G1CollectForAllocation", Time since last: 107000000 ns, Reaching safepoint: \
-60000 ns, Cleanup: 1000 ns, At safepoint: 2639000 ns, Leaving safepoint: 0 ns, Total: 2700000 ns, Threads: 1 runnable, 30 total
+60000 ns, At safepoint: 2612000 ns, Leaving safepoint: 28000 ns, Total: 2700000 ns, Threads: 1 runnable, 30 total
 [7020000000ns][gc          ] GC(2) Concurrent Mark Cycle 4.000ms
 [9500000000ns][gc          ] GC(3) Pause Remark 10M->10M(512M) 1.000ms
 """

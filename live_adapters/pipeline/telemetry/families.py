@@ -41,6 +41,8 @@ def worker_metrics(worker: Worker, stores: Stores) -> Iterable[Metric]:
     yield gauges(
         "kafka_consumergroup_lag_events", "Events not taken yet, as of each broker's last answer.", "partition", lag
     )
+    waiting = {server.name: server.unconfirmed_records for server in stores.downstream}
+    yield gauges("sentra_outbox_unconfirmed_records", "Records committed and not confirmed.", "store", waiting)
     yield from breaker_metrics(stores.breakers())
 
 
