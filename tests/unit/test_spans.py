@@ -3,7 +3,7 @@
 import gzip
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 
 from live_adapters.pipeline import hoplog
 from live_adapters.pipeline.telemetry.export import FileExporter, SpanSink, exporters
@@ -135,6 +137,23 @@ def test_a_backend_gets_the_spans_that_the_file_keeps(tmp_path: Path, backend: l
         }
     assert sent == kept
     assert (trace_id(RUN, FRAME), span_id(RUN, FRAME, "send events"), "send events", 10**18 + 10 * MS) in kept
+
+
+def test_a_backend_that_is_away_is_left_alone_for_a_while_and_the_file_goes_on(tmp_path: Path) -> None:
+    tried: list[int] = []
+
+    class Away(FileExporter):
+        def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+            tried.append(len(spans))
+            return SpanExportResult.FAILURE
+
+    now_s = iter([0.0, 0.0, 0.0, 1.0, 1.0, 31.0, 31.0, 31.0])
+    targets = [FileExporter(tmp_path / "spans.jsonl.gz"), Away(tmp_path / "none")]
+    sink = SpanSink(RUN, targets, 0, clock=lambda: next(now_s))
+    for _ in range(3):  # at 0, 1 and 31 s
+        sink.put(frame_spans(RUN, FRAME, 4, MARKS, INTENDED))
+    assert tried == [12, 12]
+    assert (sink.exported, sink.failed) == (36, 36)
 
 
 def test_without_a_backend_spans_go_to_the_file_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

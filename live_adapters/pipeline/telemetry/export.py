@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import logging
 import os
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,9 @@ from live_adapters.pipeline.telemetry.frametrace import Span
 
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 EXPORT_S = 2.0
+AWAY_S = 30.0  # a backend that did not answer is left alone for so long: a run must not wait for who watches it
 _SCOPE = InstrumentationScope("sentra-lab")
 _IDS = ("traceId", "spanId", "parentSpanId")
-
-log = logging.getLogger(__name__)
 
 
 class FileExporter(SpanExporter):
@@ -59,8 +58,16 @@ def exporters(file: Path) -> list[SpanExporter]:
 class SpanSink:
     """Hands spans to exporters. A backend that is away costs its spans, nothing else."""
 
-    def __init__(self, run: str, targets: Sequence[SpanExporter], wall_minus_monotonic_ns: int) -> None:
+    def __init__(
+        self,
+        run: str,
+        targets: Sequence[SpanExporter],
+        wall_minus_monotonic_ns: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._run, self._targets, self._offset_ns = run, targets, wall_minus_monotonic_ns
+        self._clock = clock
+        self._away_until_s = dict.fromkeys(range(len(targets)), 0.0)
         self._resources: dict[str, Resource] = {}
         self.exported = 0
         self.failed = 0
@@ -70,11 +77,14 @@ class SpanSink:
         batch = [self._readable(span) for span in spans]
         if not batch:
             return
-        for target in self._targets:
-            if target.export(batch) is SpanExportResult.SUCCESS:
+        for number, target in enumerate(self._targets):
+            if self._clock() < self._away_until_s[number]:
+                self.failed += len(batch)
+            elif target.export(batch) is SpanExportResult.SUCCESS:
                 self.exported += len(batch)
             else:
                 self.failed += len(batch)
+                self._away_until_s[number] = self._clock() + AWAY_S
 
     def close(self) -> None:
         """Closes the exporters."""

@@ -20,7 +20,7 @@ from live_adapters.pipeline.process import Lifecycle, run_process
 from live_adapters.pipeline.telemetry.export import SpanSink, exporters
 from live_adapters.pipeline.telemetry.exposition import counter, gauges
 from live_adapters.pipeline.telemetry.framebook import FrameBook, Known
-from live_adapters.pipeline.telemetry.frametrace import frame_spans
+from live_adapters.pipeline.telemetry.frametrace import Span, frame_spans
 from live_adapters.pipeline.telemetry.histogram import Histogram, histogram, histograms
 from live_adapters.pipeline.telemetry.names import OBSERVER, SPANS_FILE
 from live_adapters.pipeline.telemetry.targets import TARGETS_FILE, Targets
@@ -95,15 +95,17 @@ class Observer:
     def _trace(self, done: list[tuple[int, Known]], sink: SpanSink) -> None:
         """Exports the spans of those that are sampled, and of the slowest; they are the examples of their buckets."""
         slowest = max((pair for pair in done if pair[1].delivered), key=lambda pair: _latency_ns(pair[1]), default=None)
+        spans: list[Span] = []
         for frame, known in done:
             if not (self._sampled(frame) or (slowest and frame == slowest[0])):
                 continue
-            sink.put(frame_spans(self._run, frame, known.events, known.marks, known.intended.tolist()))
+            spans += frame_spans(self._run, frame, known.events, known.marks, known.intended.tolist())
             trace = trace_id(self._run, frame)
             if known.delivered:
                 self.end_to_end.show(_latency_ns(known) / NS_PER_S, trace)
             if known.marks.get("redis"):
                 self.staleness.show(max(0, known.marks["redis"] - known.marks["acked"]) / NS_PER_S, trace)
+        sink.put(spans)
 
     def _sampled(self, frame: int) -> bool:
         """Decides by the trace id, as OpenTelemetry's `traceidratio` does."""
