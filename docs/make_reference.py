@@ -11,7 +11,17 @@ from typing import Any
 from pydantic import BaseModel
 
 from sentra_sim.kpi import kpis
-from sentra_sim.records import EVENT_COLUMNS, METRIC_COLUMNS, OUTCOMES, Manifest, Validity, metrics_table
+from sentra_sim.records import (
+    DETAIL_COLUMNS,
+    EVENT_COLUMNS,
+    JOB_COLUMNS,
+    METRIC_COLUMNS,
+    OUTCOMES,
+    PAUSE_COLUMNS,
+    Manifest,
+    Validity,
+    metrics_table,
+)
 from sentra_sim.records import manifest as manifest_module
 from sentra_sim.records import tables as tables_module
 from sentra_sim.records.tables import FRAME_COLUMNS
@@ -65,7 +75,8 @@ def record_contract() -> str:
         "# The record contract",
         NOTE,
         "A run, simulated or measured, is a folder of four files: `frames.parquet`, `events.parquet`, `metrics.parquet` and "
-        "`manifest.json`. It is written under a temporary name and renamed, so a folder that is there is whole; reading checks "
+        "`manifest.json`. A measured one has [more](#optional-tables). It is "
+        "written under a temporary name and renamed, so a folder that is there is whole; reading checks "
         "every table against its checksum, its columns and the number and order of its events. A value that was not measured "
         "is null, never zero.",
         "## `frames`\n\nOne row per frame: a batch of events that travels together.",
@@ -80,6 +91,14 @@ def record_contract() -> str:
         "## `metrics`\n\nOne row per second and series.",
         _columns("METRIC_COLUMNS", METRIC_COLUMNS),
         _paragraphs(metrics_table).split("\n\n", 1)[1],
+        "## Optional tables\n\nMeasured runs have them, simulated and older ones do not; the manifest's `files` names those that are "
+        "there. Their times are nanoseconds since the run's epoch, on the clock of the frames' hops.",
+        "### `jobs`\n\nOne row per unit of work of a process.",
+        _columns("JOB_COLUMNS", JOB_COLUMNS),
+        "### `pauses`\n\nOne row per pause of a whole process.",
+        _columns("PAUSE_COLUMNS", PAUSE_COLUMNS),
+        "### `details`\n\nOne row per frame, in the order of `frames`: times between the hops that no KPI is made of.",
+        _columns("DETAIL_COLUMNS", DETAIL_COLUMNS),
         "## `manifest.json`",
         _paragraphs(Manifest),
         _fields(Manifest),

@@ -26,6 +26,7 @@ from live_adapters.pipeline.codec import blank_events, encode_ingest
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import GENERATOR_MESSAGES, MESSAGES, HopLog
 from live_adapters.pipeline.process import parent_id, read_arguments, write_ready
+from live_adapters.pipeline.telemetry.gclog import GcPauses
 from live_adapters.pipeline.tokens import METADATA_KEY, mint_token
 from live_adapters.scheduling import ask_short_slice
 from sentra_sim.errors import PlantError, SentraError
@@ -249,6 +250,7 @@ def main() -> None:
     ask_short_slice()  # before gRPC starts its threads
     try:
         _, config = read_arguments(NAME)
+        GcPauses(config.scratch, NAME).start()
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())

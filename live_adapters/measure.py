@@ -18,8 +18,9 @@ from live_adapters.measurable import check_scenario, check_times, choose_ports
 from live_adapters.pipeline.config import STABLE_ALONE, RunConfig, configure
 from live_adapters.pipeline.ingress.rules import GatewayRules
 from live_adapters.pipeline.planted import check_plant, disturbance
-from live_adapters.pipeline.scaling import pids_by_station, worker_modules
+from live_adapters.pipeline.scaling import WORKER, pids_by_station
 from live_adapters.pipeline.stores.storage import count_effects, end_offsets, reset_stores
+from live_adapters.pipeline.telemetry.names import SPANS_FILE
 from live_adapters.procstat import CpuSampler, HostUse
 from live_adapters.recorder import Recording, record
 from live_adapters.scratch import one_at_a_time, own_topics, scratch_folder
@@ -30,7 +31,7 @@ from live_adapters.verify.collect import collect
 from live_adapters.verify.evidence import Evidence
 from live_adapters.watch import Progress
 from sentra_sim.records import Manifest, Run, describe_machine, read_run, refuse_existing, versions, write_run
-from sentra_sim.scenario import ConsumerGroup, Scenario, only, processes, scenario_data, scenario_hash, with_load
+from sentra_sim.scenario import Scenario, processes, scenario_data, scenario_hash, with_load
 from sentra_sim.units import NS_PER_S
 
 WORKER_RESTARTS = 3
@@ -116,7 +117,9 @@ def measure(
         )
         with disturbance(config, scratch / f"{GENERATOR}.ready", endpoints.pids):
             recording, manifest, found = _measure(config, endpoints, report, evidence=evidence)
-        write_run(out, recording.tables, manifest, replace=replace, evidence=found.tables() if found else None)
+        attached = [file for file in (scratch / SPANS_FILE,) if file.is_file()]
+        tables = found.tables() if found else None
+        write_run(out, recording.tables, manifest, replace=replace, evidence=tables, attached=attached)
         del recording  # an hour's events are over a gigabyte, and they are read back next
     return read_run(out)
 
@@ -134,7 +137,7 @@ def _measure(
         found = asyncio.run(_collect(config, played)) if evidence else None
     loops.append(loop_seconds())
     report(Progress("writing", config.load_s, config.load_s))
-    recording = record(config.scratch, config.scenario, played.summary.epoch_ns, played.host)
+    recording = record(config.scratch, config.scenario, played.summary.epoch_ns, played.host, home() / "logs")
     counters = _counters(played, recording, stored, sum(ends.values()))
     speed = relative_speed(sum(loops) / len(loops), home())
     validity = judge(
@@ -160,6 +163,7 @@ def _measure(
         versions=versions(),
         machine=describe_machine(),
         stack=endpoints.versions,
+        trace_run=config.topic,
         offered_events=played.summary.offered_events,
         counters=counters,
         validity=validity,
@@ -178,8 +182,7 @@ async def _count(config: RunConfig) -> tuple[dict[str, int], dict[int, int]]:
 
 def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Played:
     """Starts the pipeline, plays the load, waits until all of it has arrived, and stops the pipeline in order."""
-    workers = worker_modules(only(config.scenario, ConsumerGroup)[1].replicas)
-    with Session(config, endpoints, restarts=dict.fromkeys(workers, WORKER_RESTARTS)) as session:
+    with Session(config, endpoints, restarts={WORKER: WORKER_RESTARTS}) as session:
         sampler = CpuSampler(processes(config.scenario), lambda: pids_by_station(session.pids()))
         sampler.rest(REST_S)
         sampler.start()
@@ -190,7 +193,7 @@ def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Pla
         finally:
             sampler.stop()
         seconds = max(math.ceil(config.load_s), int((time.monotonic_ns() - epoch_ns) // NS_PER_S))
-        restarts = sum(map(session.restarts, workers))
+        restarts = sum(map(session.restarts, session.workers()))
         summary = session.stop()
     return _Played(summary, sampler.use(epoch_ns, seconds), restarts, drained)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_adapters.holdings import HoldingAccount
-from live_adapters.threadstat import ThreadAccount, thread_uses
+from live_adapters.threadstat import SWITCHES, ThreadAccount, thread_uses
 from sentra_sim.records import CpuSeries
 from sentra_sim.units import NS_PER_S
 
@@ -34,6 +34,7 @@ class HostUse:
     `idle_cores`: cores that each process kept busy at rest, before the load. `threads`: CPU seconds of the groups of threads that
     did the most, by process and group, each of shape (seconds,). `resident_bytes`, `open_fds`: what a process and its children held at
     the end of the second, each of shape (seconds,), NaN where there was none or the kernel does not say.
+    did the most, by process and group, each of shape (seconds,). `switches`: context switches by process and kind, likewise.
     """
 
     cpu: CpuSeries
@@ -45,6 +46,7 @@ class HostUse:
     threads: Mapping[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
     resident_bytes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     open_fds: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    switches: Mapping[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
 
     @property
     def seconds(self) -> int:
@@ -131,6 +133,7 @@ class CpuSampler:
         self._cpu: list[list[float]] = []
         self._delay: list[list[float]] = []
         self._threads: list[dict[tuple[str, str], float]] = []
+        self._switches: list[list[int]] = []  # of each name the voluntary ones, then the others
         self._host: list[tuple[float, float, int]] = []
         self._holdings = {name: HoldingAccount() for name in names}
         self._idle: dict[str, float] = {}
@@ -167,6 +170,7 @@ class CpuSampler:
         self._delay.append([delay for _, delay in found])
         totals = {name: account.threads.total() for name, account in self._accounts.items()}
         self._threads.append({(name, group): cpu for name, groups in totals.items() for group, cpu in groups.items()})
+        self._switches.append([count for account in self._accounts.values() for count in account.threads.switches()])
         self._host.append(host_times())
         for name, holdings in self._holdings.items():
             holdings.sample(self._accounts[name].living, self._times_ns[-1])
@@ -186,7 +190,15 @@ class CpuSampler:
             threads=self._busy_threads(epoch_ns, seconds),
             resident_bytes={name: held.resident_bytes(epoch_ns, seconds) for name, held in self._holdings.items()},
             open_fds={name: held.open_fds(epoch_ns, seconds) for name, held in self._holdings.items()},
+            switches=self._switch_series(epoch_ns, seconds),
         )
+
+    def _switch_series(self, epoch_ns: int, seconds: int) -> dict[tuple[str, str], NDArray[np.float64]]:
+        keys = [(name, kind) for name in self._names for kind in SWITCHES]
+        if not self._switches:
+            return {}
+        series = self._per_second(np.array(self._switches, dtype=np.float64), epoch_ns, seconds)
+        return dict(zip(keys, series, strict=True))
 
     def _busy_threads(self, epoch_ns: int, seconds: int) -> dict[tuple[str, str], NDArray[np.float64]]:
         keys = sorted({key for sample in self._threads for key in sample})

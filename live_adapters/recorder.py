@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from live_adapters.pipeline import hoplog
 from live_adapters.procstat import HostUse
+from live_adapters.recording import details_table, jobs_table, pauses_table
 from sentra_sim.records import (
     IDLE_CORES,
     METRIC_COLUMNS,
@@ -91,7 +92,9 @@ def hop_names(scenario: Scenario) -> HopNames:
     )
 
 
-def record(scratch: Path, scenario: Scenario, epoch_ns: int, host: HostUse) -> Recording:
+def record(
+    scratch: Path, scenario: Scenario, epoch_ns: int, host: HostUse, broker_logs: Path | None = None
+) -> Recording:
     """Joins the hop logs of a run per frame.
 
     A frame that was split over polls takes the last time of each hop, as does one that several tenants receive. Only polls
@@ -106,6 +109,7 @@ def record(scratch: Path, scenario: Scenario, epoch_ns: int, host: HostUse) -> R
         scenario: Names hops and processes.
         epoch_ns: Start of the load, monotonic ns; all recorded times count from it.
         host: CPU by process and the host's own account; its length is the metrics' horizon.
+        broker_logs: Folder with the brokers' logs of collections and safepoints; None where they are out of reach.
     """
     names = hop_names(scenario)
     gateway = hoplog.read_log(scratch, *hoplog.GATEWAY_FRAMES)
@@ -121,7 +125,14 @@ def record(scratch: Path, scenario: Scenario, epoch_ns: int, host: HostUse) -> R
         _idle(host),
     ]
     return Recording(
-        tables=Tables(frames=frames, events=events, metrics=pl.concat(metrics)),
+        tables=Tables(
+            frames=frames,
+            events=events,
+            metrics=pl.concat(metrics),
+            jobs=jobs_table(scratch, epoch_ns),
+            pauses=pauses_table(scratch, broker_logs, epoch_ns, epoch_ns + host.seconds * NS_PER_S),
+            details=details_table(scratch, gateway["frame"], epoch_ns),
+        ),
         negative_hops=negative_hops(frames, events, scenario),
         late_stamps=late_stamps,
         counters=counters,
@@ -320,6 +331,10 @@ def _host_metrics(host: HostUse) -> list[pl.DataFrame]:
         ),
         *_held(RESIDENT_MEMORY, host.resident_bytes),
         *_held(OPEN_FDS, host.open_fds),
+        *(
+            _metric("process_context_switches", f'process="{process}",kind="{kind}"', values)
+            for (process, kind), values in host.switches.items()
+        ),
         _metric("node_cpu_seconds", 'mode="steal"', host.steal_s),
         _metric("node_cpu_seconds", 'mode="busy"', host.busy_s),
         _metric("node_procs_running", "", host.runnable),

@@ -16,8 +16,9 @@ from live_adapters import stack
 from live_adapters.load import NAME as GENERATOR
 from live_adapters.load import SUMMARY_FILE, LoadSummary
 from live_adapters.pipeline.config import RunConfig
-from live_adapters.pipeline.scaling import set_workers, station_of, worker_modules, workers_of
+from live_adapters.pipeline.scaling import WORKER, set_workers, station_of, worker_modules, workers_of
 from live_adapters.pipeline.supervisor import Supervisor
+from live_adapters.pipeline.telemetry.names import OBSERVER
 from live_adapters.watch import Progress, Watch
 from sentra_sim.errors import InputError, PlantError
 from sentra_sim.scenario import ConsumerGroup, only
@@ -35,10 +36,10 @@ BACK = {
 FRONT = {
     "subscriber": "live_adapters.pipeline.subscriber",
     "gateway": "live_adapters.pipeline.gateway",
+    OBSERVER: "live_adapters.pipeline.telemetry.observer",
 }
 AUDITOR = {"auditor": "live_adapters.verify.auditor"}  # only where the run is audited
-PIPELINE = (*BACK, *FRONT)
-STOP_ORDER = (GENERATOR, "gateway", "worker", "pricing", "auditor", "fanout", "subscriber")
+STOP_ORDER = ("gateway", WORKER, "pricing", "auditor", "fanout", "subscriber", OBSERVER)
 
 Report = Callable[[Progress], None]
 
@@ -52,7 +53,7 @@ class Session:
     Args:
         config: The run.
         endpoints: The stack that it runs on.
-        restarts: How often a process of the pipeline is started again after an end that nobody asked for.
+        restarts: How often a process of the pipeline is started again after an end that nobody asked for, by station.
     """
 
     def __init__(
@@ -67,11 +68,10 @@ class Session:
 
     def __enter__(self) -> Session:
         try:
-            self._supervisor.start(BACK, restarts=self._restarts)
-            workers = worker_modules(only(self.config.scenario, ConsumerGroup)[1].replicas)
-            self._supervisor.start(FRONT | workers, restarts=self._restarts)
+            self._start(BACK)
+            self._start(FRONT | worker_modules(only(self.config.scenario, ConsumerGroup)[1].replicas))
             if self.config.audit:
-                self._supervisor.start(AUDITOR)
+                self._start(AUDITOR)
         except BaseException:
             self._supervisor.stop_all(timeout_s=1.0)
             raise
@@ -84,6 +84,9 @@ class Session:
             with contextlib.suppress(psutil.Error):
                 self._signal(name, signal.SIGCONT)
         self._supervisor.__exit__(kind, error, trace)
+
+    def _start(self, modules: dict[str, str]) -> None:
+        self._supervisor.start(modules, restarts={name: self._restarts.get(station_of(name), 0) for name in modules})
 
     def start_load(self) -> int:
         """Starts the generator and returns when its load begins, monotonic ns."""
@@ -152,9 +155,8 @@ class Session:
         Raises:
             PlantError: a process does not end in order.
         """
-        for station in STOP_ORDER:
-            for name in [each for each in self._supervisor.pids() if station_of(each) == station]:
-                self._supervisor.stop(name)
+        for name in (GENERATOR, *self.pipeline()):
+            self._supervisor.stop(name)
         return LoadSummary(**json.loads((self.config.scratch / SUMMARY_FILE).read_text(encoding="utf-8")))
 
     def check(self) -> None:
@@ -176,13 +178,17 @@ class Session:
             InputError: the count is not from one to the topic's partitions.
             PlantError: one does not become ready, or does not drain.
         """
-        set_workers(
-            self._supervisor, count, most=self.config.partitions, restarts=max(self._restarts.values(), default=0)
-        )
+        restarts = self._restarts.get(WORKER, 0)
+        set_workers(self._supervisor, count, most=self.config.partitions, restarts=restarts)
 
     def workers(self) -> list[str]:
         """Returns the names of the workers, the last one started last."""
         return workers_of(self._supervisor.pids())
+
+    def pipeline(self) -> list[str]:
+        """Returns the names of the pipeline's processes, in the order in which they stop."""
+        names = self._supervisor.pids()
+        return [name for station in STOP_ORDER for name in names if station_of(name) == station]
 
     def pids(self) -> dict[str, int]:
         """Returns the process id of every component of the stack and every process of the pipeline, by name."""

@@ -21,7 +21,7 @@ from live_adapters.pipeline.config import RunConfig, configure
 from live_adapters.pipeline.ingress.rules import GatewayRules
 from live_adapters.pipeline.stores.storage import count_effects, reset_stores
 from live_adapters.scratch import one_at_a_time, own_topics, scratch_folder
-from live_adapters.session import PIPELINE, Session
+from live_adapters.session import STOP_ORDER, Session
 from live_adapters.verify import verify_stores
 from sentra_sim.control.plant import Restart
 from sentra_sim.errors import PlantError
@@ -123,7 +123,7 @@ def scene(scenario: Scenario, *, bounds: Bounds, seed: int, load_s: float, keep:
             asyncio.run(reset_stores(config))
             with (
                 _whole_again(),
-                Session(config, endpoints, restarts=dict.fromkeys(PIPELINE, ALWAYS)) as session,
+                Session(config, endpoints, restarts=dict.fromkeys(STOP_ORDER, ALWAYS)) as session,
                 Lookout(config, bounds) as lookout,
             ):
                 session.start_load()
@@ -199,10 +199,10 @@ def run_rolling_restart(
     Raises:
         PlantError: one does not drain, or does not come back.
     """
-    order = (*reversed(PIPELINE), *(component.name for component in stack.status()))
-    load_s = SECONDS_A_FAULT * len(order) + SPARE_S
+    components = [component.name for component in stack.status()]
+    load_s = SECONDS_A_FAULT * (len(STOP_ORDER) + len(components)) + SPARE_S
     with scene(scenario, bounds=bounds, seed=seed, load_s=load_s, keep=keep_scratch) as found:
-        outcomes = [_restarted(found, name, tell) for name in order]
+        outcomes = [_restarted(found, name, tell) for name in (*found.session.pipeline(), *components)]
         return Played(tuple(outcomes), close(found, tell))
 
 

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer
 
 from live_adapters.chaos.lookout import Bounds, Lookout
 from live_adapters.chaos.quorum import active_controller
+from live_adapters.pipeline.scaling import WORKER
 from live_adapters.plant import LivePlant
 from live_adapters.session import Session
 from sentra_sim.control.plant import Kill, Pause, Resume, Start
@@ -46,6 +47,8 @@ class Scene:
         """Returns the process that a target stands for now: roles of the cluster wander."""
         if target == "controller":
             return f"kafka-{asyncio.run(active_controller(self.session.config.kafka))}"
+        if target == WORKER:
+            return self.rng.choice(self.session.workers())
         if target in ROLES:
             return self.lookout.broker_of(target, self.rng.randrange(self.session.config.partitions))
         return target

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from functools import partial
 from http import HTTPStatus
 
 import numpy as np
@@ -27,6 +28,7 @@ from live_adapters.pipeline.edge.refusal import RefusedError
 from live_adapters.pipeline.edge.replay import Replay
 from live_adapters.pipeline.hoplog import FANOUT_SENT, JOBS, VISIBLE, HopLog
 from live_adapters.pipeline.process import Lifecycle, run_process
+from live_adapters.pipeline.telemetry.families import fanout_metrics
 from sentra_sim.errors import PlantError
 
 TICK_S = 1.0
@@ -52,6 +54,16 @@ class Edge:
         self._waiting: dict[Door, tuple[float, Reader]] = {}  # until when, s, for the edge to be where they were
         self._sent = HopLog(config.scratch, *FANOUT_SENT)
         self._jobs = HopLog(config.scratch, "fanout", "jobs", JOBS)
+
+    @property
+    def subscribers(self) -> int:
+        """How many are subscribed now."""
+        return len(self._readers)
+
+    @property
+    def repeated_frames(self) -> int:
+        """Frames that came again, and were dropped."""
+        return self._offsets.repeated
 
     def send(self, pieces: NDArray[np.void], rows: NDArray[np.void]) -> None:
         """Sends what arrived together to every subscriber, and tells the hop log."""
@@ -187,6 +199,7 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
     except OSError as error:
         raise PlantError(f"fanout: ports must be free, got {error}; choose others") from None
     ticking = asyncio.create_task(_tick(edge, workers))
+    life.expose(partial(fanout_metrics, edge))
     life.ready()
     await life.stopped()
     ticking.cancel()

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -23,6 +24,7 @@ from live_adapters.pipeline.ingress.intake import Intake
 from live_adapters.pipeline.ingress.producer import make_producer
 from live_adapters.pipeline.ingress.reasons import MessageRefused, Reason
 from live_adapters.pipeline.process import Lifecycle, run_process
+from live_adapters.pipeline.telemetry.families import gateway_metrics
 from live_adapters.pipeline.tokens import METADATA_KEY, TokenError
 from sentra_sim.errors import PlantError
 
@@ -168,6 +170,7 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
         server = await start_server(gateway, config.host, config.gateway_port)
         control = start_control(config, gateway.state, lambda: intake.in_flight_events)
         gateway.state.serving = True
+        life.expose(partial(gateway_metrics, intake))
         life.ready()
         signalled: asyncio.Future[Any] = asyncio.ensure_future(life.stopped())
         asked: asyncio.Future[Any] = asyncio.ensure_future(gateway.state.drain_asked.wait())

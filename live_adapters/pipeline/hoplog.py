@@ -55,6 +55,10 @@ RELEASE_JOBS = np.dtype(
 JOBS = np.dtype([("start", "<i8"), ("end", "<i8"), ("cpu_ns", "<i8"), ("frames", "<i4"), ("events", "<i4")])
 # One row per frame and process that makes it visible; a frame may come in several rows, their `events` add up.
 VISIBLE = np.dtype([("frame", "<i8"), ("events", "<i4"), ("at", "<i8")])
+PRODUCED = np.dtype([("frame", "<i8"), ("sent", "<i8")])  # when the request with the frame was made, the last one
+# One row per frame and poll: when the consumer returned it, and where the partition's log ended then, -1 when not known.
+FETCHED = np.dtype([("frame", "<i8"), ("at", "<i8"), ("high_watermark", "<i8")])
+PAUSES = np.dtype([("start", "<i8"), ("end", "<i8"), ("generation", "i1")])  # of Python's collector, one row each
 MESSAGES = np.dtype([("due", "<i8"), ("sent", "<i8"), ("events", "<i4")])  # the load generator's, one row each
 # One row per message once its fate is known: its sequences, and the state 1 acknowledged, 2 refused, 3 unknown.
 ACKS = np.dtype([("message", "<i8"), ("first", "<u8"), ("last", "<u8"), ("acked_at", "<i8"), ("state", "u1")])
@@ -64,9 +68,11 @@ BLOCK_ROWS = 1 << 20
 # The logs of a run, as (process, kind, dtype): file `<process>.<kind>.bin`.
 GATEWAY_FRAMES = ("gateway", "frames", GATEWAY)
 GATEWAY_INTENDED = ("gateway", "intended", INTENDED)
+GATEWAY_PRODUCED = ("gateway", "produced", PRODUCED)
 GENERATOR_MESSAGES = ("generator", "messages", MESSAGES)
 GENERATOR_ACKS = ("generator", "acks", ACKS)
 WORKER_FRAMES = ("worker", "frames", WORKER)
+WORKER_FETCHED = ("worker", "fetched", FETCHED)
 WORKER_RELEASES = ("worker", "releases", RELEASED)
 PRICING_RELEASES = ("pricing", "releases", RELEASE_JOBS)
 CLICKHOUSE_VISIBLE = ("clickhouse", "visible", VISIBLE)

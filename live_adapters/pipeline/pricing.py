@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from functools import partial
 from typing import Any, cast
 
 import psutil
@@ -22,6 +23,7 @@ from live_adapters.pipeline.releases.pricingwire import (
     pack_answer,
     pack_rest,
 )
+from live_adapters.pipeline.telemetry.families import pricing_metrics
 from sentra_sim.errors import InputError, PlantError
 from sentra_sim.scenario import Pool
 
@@ -115,6 +117,7 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
         raise PlantError(
             f"pricing: {config.host}:{config.pricing_port} must be a free port, got {error}; choose another"
         ) from None
+    life.expose(partial(pricing_metrics, pool))
     life.ready()
     await life.stopped()
     server.close()

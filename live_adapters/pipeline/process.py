@@ -11,11 +11,15 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 import uvloop
 
 from live_adapters.pipeline.config import RunConfig, read_config
+from live_adapters.pipeline.telemetry.exposition import PORT_SUFFIX, Collector, process_metrics, serve_metrics
+from live_adapters.pipeline.telemetry.gclog import GcPauses
+from live_adapters.pipeline.telemetry.jsonlog import set_up_logs
 from sentra_sim.errors import SentraError
 
 PARENT_CHECK_S = 1.0
@@ -29,6 +33,8 @@ class Lifecycle:
     def __init__(self, name: str, scratch: Path) -> None:
         self.name = name
         self._file = scratch / f"{name}.ready"
+        self._pauses = GcPauses(scratch, name)
+        self._pauses.start()
         self._stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -46,6 +52,10 @@ class Lifecycle:
         part = self._file.with_suffix(".counters-part")
         part.write_text(json.dumps(counters) + "\n", encoding="utf-8")
         part.replace(self._file.with_suffix(".counters.json"))
+
+    def expose(self, *collectors: Collector) -> None:
+        """Serves `/metrics` until the process ends: these, and what every process tells of itself."""
+        serve_metrics(self._file.with_suffix(PORT_SUFFIX), [*collectors, partial(process_metrics, self._pauses)])
 
     async def stopped(self) -> None:
         """Returns when the process is asked to drain and to end."""
@@ -85,13 +95,13 @@ def read_arguments(name: str) -> tuple[str, RunConfig]:
     parser.add_argument("--config", required=True, type=Path, help="config.json in the run's scratch folder")
     parser.add_argument("--name", default=name, help="of this process among others of its kind, such as worker-2")
     options = parser.parse_args()
-    name = options.name
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.INFO, format=f"%(asctime)s {name} %(levelname)s %(name)s: %(message)s"
-    )
+    formatter = set_up_logs(options.name)
     for chatty in ("aiokafka", "picows"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    return name, read_config(options.config)
+    config = read_config(options.config)
+    if formatter is not None:
+        formatter.run = config.topic
+    return options.name, config
 
 
 def run_process(name: str, serve: Callable[[RunConfig, Lifecycle], Awaitable[None]]) -> None:

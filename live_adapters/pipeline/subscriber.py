@@ -10,6 +10,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ from live_adapters.pipeline.edge.position import by_tenant, furthest, parse_posi
 from live_adapters.pipeline.edge.subscription import WEBSOCKET_PATH
 from live_adapters.pipeline.hoplog import JOBS, SUBSCRIBER_DELIVERED, VISIBLE, HopLog
 from live_adapters.pipeline.process import Lifecycle, run_process
+from live_adapters.pipeline.telemetry.families import subscriber_metrics
 from live_adapters.pipeline.tokens import mint_token
 from sentra_sim.errors import PlantError
 
@@ -145,6 +147,7 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
         asyncio.create_task(_listen(stream, transport, deliveries))
         for stream, transport in zip(streams, transports, strict=True)
     ]
+    life.expose(partial(subscriber_metrics, deliveries))
     life.ready()
     stopped = asyncio.create_task(life.stopped())
     done, _ = await asyncio.wait([stopped, *listening], return_when=asyncio.FIRST_COMPLETED)

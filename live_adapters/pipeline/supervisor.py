@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 
 from live_adapters.pipeline.process import PARENT
+from live_adapters.pipeline.telemetry.jsonlog import readable
 from sentra_sim.errors import PlantError
 
 READY_S = 30.0
@@ -206,7 +207,7 @@ class Supervisor:
     def _last_lines(self, name: str) -> str:
         file = self._scratch / f"{name}.log"
         lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.is_file() else []
-        words = [line.strip() for line in lines if line.strip()][-LAST_LINES:]
+        words = [readable(line.strip()) for line in lines if line.strip()][-LAST_LINES:]
         return f"its last log lines: {' | '.join(words)}" if words else "it logged nothing"
 
 

@@ -8,6 +8,7 @@ import logging
 import random
 import time
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from aiokafka.errors import KafkaError
@@ -34,6 +35,7 @@ from live_adapters.pipeline.stores.outbox import Downstream, cancel, encode_fram
 from live_adapters.pipeline.stores.quotes import Quotes
 from live_adapters.pipeline.stores.retry import StoreAwayError
 from live_adapters.pipeline.stores.storecalls import StoreCalls
+from live_adapters.pipeline.telemetry.families import worker_metrics
 from sentra_sim.scenario import Store
 
 TRIM_S, TRIM_ROWS = 2.0, 500
@@ -57,15 +59,14 @@ class Stores:
     downstream: tuple[Downstream, ...]
     relay: DeadLetterRelay
 
+    def breakers(self) -> list[Breaker]:
+        """Returns the breaker of every store."""
+        others = [server.breaker for server in self.downstream]
+        return [self.postgres.breaker, self.pricing.breaker, self.hot.breaker, *others]
+
     def report(self) -> dict[str, int]:
         """Returns the counters of the process' report: failures, retries and each breaker's changes, by store."""
-        breakers = [
-            self.postgres.breaker,
-            self.pricing.breaker,
-            self.hot.breaker,
-            *(s.breaker for s in self.downstream),
-        ]
-        counters = {name: value for breaker in breakers for name, value in breaker.report().items()}
+        counters = {name: value for breaker in self.breakers() for name, value in breaker.report().items()}
         counters |= {"postgres_retries": self.postgres.retries, "pricing_retries": self.pricing.retries}
         return counters | {"redis_rebuilt": self.hot.rebuilt, "dead_published": self.relay.published}
 
@@ -115,6 +116,7 @@ class Worker:
         self._known_ns, self._in_redis = 0, False  # when the last resumption knew the progress, and Redis had it too
         self._frames = HopLog(config.scratch, name, "frames", WORKER)
         self._jobs = HopLog(config.scratch, name, "jobs", JOBS)
+        self._trims = HopLog(config.scratch, name, "trims", JOBS)
         self._releases = HopLog(config.scratch, name, "releases", RELEASED)
         self.counters = {"polls": 0, "events": 0, "duplicates": 0, "dead": 0, "trimmed": 0, "resumed": 0, "outlived": 0}
 
@@ -165,8 +167,10 @@ class Worker:
     async def _trim(self, table: OutboxTable, confirmed: dict[int, int]) -> None:
         trimmed = TRIM_ROWS
         while trimmed == TRIM_ROWS:
+            start = time.monotonic_ns()
             trimmed = await table.trim(confirmed, TRIM_ROWS)
             self.counters["trimmed"] += trimmed
+            self._trims.append(np.array([(start, time.monotonic_ns(), 0, 0, 0)], dtype=JOBS))
 
     async def _work(self, batches: list[Batch]) -> None:
         started, cpu = time.monotonic_ns(), time.thread_time_ns()
@@ -207,6 +211,7 @@ class Worker:
         self.counters["events"] += len(poll.events)
         self.counters["duplicates"] += sum(part.duplicates for part in poll.parts)
         self.counters["dead"] += len(poll.dead)
+        self.source.arrivals.tell(pieces)
 
     async def _resume(self, error: StoreAwayError) -> None:
         """Goes on from where PostgreSQL's progress stands, once it answers again.
@@ -274,6 +279,7 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
     planted.plant_worker(config)
     stores = await _open_stores(config, life)
     worker = Worker(config, stores, life.name)
+    life.expose(partial(worker_metrics, worker, stores))
     await worker.source.start()
     beside = [
         asyncio.create_task(work)

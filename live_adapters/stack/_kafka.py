@@ -103,7 +103,8 @@ def _options(logs: Path, name: str) -> list[str]:
         "-XX:+UseG1GC",
         "-XX:MaxGCPauseMillis=20",  # as Kafka's own start script has it
         "-XX:+ExitOnOutOfMemoryError",
-        f"-Xlog:gc*:file={logs}/{name}.gc.log:time,uptime,level,tags:filecount=3,filesize=8m",
+        # `timenanos` is the clock of the hop logs.
+        f"-Xlog:gc*,safepoint:file={logs}/{name}.gc.log:timenanos,tags:filecount=3,filesize=8m",
         f"-Dsentra.log={logs}/{name}.log",
         _LOG_OPTION,
         "-Djava.awt.headless=true",

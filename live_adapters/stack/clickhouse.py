@@ -22,20 +22,25 @@ import signal
 import struct
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from prometheus_client.metrics_core import Metric
 
 from live_adapters.pipeline import planted
 from live_adapters.pipeline.hoplog import JOBS, VISIBLE, HopLog
+from live_adapters.pipeline.telemetry.exposition import PORT_SUFFIX, counter, gauge, serve_metrics
 from live_adapters.stack._engine import FILL, ROW, Engine
+from live_adapters.threadstat import thread_group, thread_uses
+from sentra_sim.units import NS_PER_S
 
 HEADER = struct.Struct("<qiqiI")
 MAX_FRAME_ROWS = 1_000_000
+MERGING = "MergeMutate"  # what the engine calls its merging threads
 
 
 class Server:
@@ -46,6 +51,16 @@ class Server:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._accepted = engine.last_offsets()
         self._ingests: set[Ingest] = set()
+        self._inserts, self._rows, self._insert_ns = 0, 0, 0
+
+    def metrics(self) -> Iterable[Metric]:
+        """Returns what the engine did since it was started."""
+        yield counter("sentra_clickhouse_inserts", "Blocks inserted.", self._inserts)
+        yield counter("sentra_clickhouse_rows", "Rows inserted.", self._rows)
+        yield counter("sentra_clickhouse_insert_seconds", "Time spent in inserts.", self._insert_ns / NS_PER_S)
+        yield counter("sentra_clickhouse_merge_cpu_seconds", "CPU time of merges.", merge_cpu_ns() / NS_PER_S)
+        yield gauge("sentra_clickhouse_clients", "Clients that send frames.", len(self._ingests))
+        yield counter("process_cpu_seconds", "CPU time, user and system.", time.process_time())
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one connection; nothing that a client does ends the server."""
@@ -103,7 +118,11 @@ class Server:
     def _timed_insert(self, rows: NDArray[np.void]) -> tuple[int, int, int]:
         start, cpu = time.monotonic_ns(), time.process_time_ns()
         self._engine.insert(rows)
-        return start, time.monotonic_ns(), time.process_time_ns() - cpu
+        end = time.monotonic_ns()
+        self._inserts += 1
+        self._rows += len(rows)
+        self._insert_ns += end - start
+        return start, end, time.process_time_ns() - cpu
 
     async def _ingest(
         self, request: dict[str, Any], reader: asyncio.StreamReader, writer: asyncio.StreamWriter
@@ -139,6 +158,8 @@ class Ingest:
         self._flushing = asyncio.Lock()
         self._visible = HopLog(hop_log, "clickhouse", "visible", VISIBLE)
         self._jobs = HopLog(hop_log, "clickhouse", "jobs", JOBS)
+        self._merges = HopLog(hop_log, "clickhouse", "merges", JOBS)
+        self._merged = (time.monotonic_ns(), merge_cpu_ns())  # as of the last look
 
     async def run(self, reader: asyncio.StreamReader) -> None:
         """Reads frames until the client closes, inserting every `flush_s`; what is left is inserted at the end."""
@@ -197,11 +218,23 @@ class Ingest:
     def _tell(self, frames: list[tuple[int, int]], start: int, end: int, cpu_ns: int, events: int) -> None:
         self._visible.append(np.array([(frame, count, end) for frame, count in frames], dtype=VISIBLE))
         self._jobs.append(np.array([(start, end, cpu_ns, len(frames), events)], dtype=JOBS))
+        (since, spent), self._merged = self._merged, (time.monotonic_ns(), merge_cpu_ns())
+        if self._merged[1] > spent:
+            self._merges.append(np.array([(since, self._merged[0], self._merged[1] - spent, 0, 0)], dtype=JOBS))
 
     def close(self) -> None:
         """Closes the hop logs."""
         self._visible.close()
         self._jobs.close()
+        self._merges.close()
+
+
+def merge_cpu_ns() -> int:
+    """Returns the CPU time that the engine's merging threads have had."""
+    uses = thread_uses(os.getpid())
+    return sum(
+        round(use.cpu_s * NS_PER_S) for thread, use in uses.items() if thread_group(os.getpid(), thread) == MERGING
+    )
 
 
 def _block(fills: NDArray[np.void], partition: int, next_offset: int, frame: int) -> NDArray[np.void]:
@@ -245,7 +278,9 @@ async def _serve(port: int, path: Path) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(signum, ended.set)
     engine = Engine(path)
-    async with await asyncio.start_server(Server(engine).handle, "127.0.0.1", port, limit=2**20):
+    server = Server(engine)
+    serve_metrics(path.with_name(f"clickhouse{PORT_SUFFIX}"), [server.metrics])
+    async with await asyncio.start_server(server.handle, "127.0.0.1", port, limit=2**20):
         stand_back()
         await ended.wait()
     sys.stdout.flush()

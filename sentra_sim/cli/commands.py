@@ -123,12 +123,15 @@ def kpi(options: Namespace) -> int:
 
 def trace(options: Namespace) -> int:
     """Shows the way of one event, or of the slowest."""
-    from sentra_sim.cli.waterfall import print_waterfalls
-    from sentra_sim.kpi import slowest, waterfall
+    from sentra_sim.cli.waterfall import print_spans, print_waterfalls
+    from sentra_sim.kpi import read_spans, slowest, waterfall
     from sentra_sim.records import read_run
 
     run = read_run(options.run_folder)
     ways = slowest(run, options.slowest) if options.event is None else [waterfall(run, options.event)]
+    if options.spans:
+        traces = {way.trace_id for way in ways}
+        return print_spans([span for span in read_spans(run) if span.trace_id in traces], as_json=options.json)
     return print_waterfalls(ways, as_json=options.json)
 
 

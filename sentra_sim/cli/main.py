@@ -130,6 +130,7 @@ def _runs(group: argparse._SubParsersAction[Parser]) -> None:
     which.add_argument(
         "--slowest", type=int, metavar="N", default=1, help="the N slowest of the window, one a frame (1)"
     )
+    trace.add_argument("--spans", action="store_true", help="show the recorded spans of these events' frames instead")
 
 
 def _load_options(parser: Parser, *, warmup: float) -> None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from sentra_sim.cli.tables import console, number, table
-from sentra_sim.kpi import Step, Waterfall
+from sentra_sim.kpi import RecordedSpan, Step, Waterfall
+from sentra_sim.units import NS_PER_S
 
 BAR_CELLS = 48
 
@@ -22,6 +23,7 @@ def print_waterfalls(ways: Sequence[Waterfall], *, as_json: bool) -> int:
         told = (
             f"event {way.event} · end to end {number(way.latency_s, 's')} · sent {way.intended_s:.3f} s after the start"
         )
+        told += f" · trace {way.trace_id}" if way.trace_id else ""
         told += f" · partition {way.partition}, frame of {way.frame_events} events, poll {way.poll}, {way.outcome}"
         shown = table(told, "hop", "station", "from", "to", "took")
         shown.add_column("", no_wrap=True)
@@ -32,6 +34,27 @@ def print_waterfalls(ways: Sequence[Waterfall], *, as_json: bool) -> int:
             times = (number(value, "s") for value in (step.start_s, step.end_s, took))
             shown.add_row(step.hop, step.station, *times, bar(step, end_s))
         out.print(shown)
+    return 0
+
+
+def print_spans(spans: Sequence[RecordedSpan], *, as_json: bool) -> int:
+    """Prints recorded spans as one table, times from the start of each trace on."""
+    if as_json:
+        print(json.dumps([asdict(span) for span in spans]))
+        return 0
+    if not spans:
+        print("no spans: frames are traced by sampling, OTEL_TRACES_SAMPLER_ARG=1 at the measurement traces each")
+        return 0
+    names = {span.span_id: span.name for span in spans}
+    begun = {span.trace_id: min(s.start_ns for s in spans if s.trace_id == span.trace_id) for span in spans}
+    shown = table("recorded spans", "trace", "span", "process", "parent", "from", "took", "links")
+    for span in spans:
+        times = (
+            number(ns / NS_PER_S, "s") for ns in (span.start_ns - begun[span.trace_id], span.end_ns - span.start_ns)
+        )
+        parent = names.get(span.parent_id or "", "")
+        shown.add_row(span.trace_id, span.name, span.process, parent, *times, str(len(span.links)))
+    console().print(shown)
     return 0
 
 

@@ -4,6 +4,7 @@ from sentra_sim.kpi.compute import QUANTILES, Kpi, breaches, cpu_cores, end_to_e
 from sentra_sim.kpi.floor import Floor, noise_floor
 from sentra_sim.kpi.hops import breakdown_of, hop_breakdown
 from sentra_sim.kpi.memory import Bounds, Growth, Trend, growth, trend
+from sentra_sim.kpi.spans import RecordedSpan, read_spans
 from sentra_sim.kpi.steps import StepKpis, step_kpis, step_runs
 from sentra_sim.kpi.timeline import Timeline, timeline, window_of
 from sentra_sim.kpi.waterfall import Step, Waterfall, slowest, waterfall
@@ -14,6 +15,7 @@ __all__ = [
     "Floor",
     "Growth",
     "Kpi",
+    "RecordedSpan",
     "Step",
     "StepKpis",
     "Timeline",
@@ -28,6 +30,7 @@ __all__ = [
     "hop_breakdown",
     "kpis",
     "noise_floor",
+    "read_spans",
     "slowest",
     "step_kpis",
     "step_runs",

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sentra_sim.errors import InputError
 from sentra_sim.kpi.compute import end_to_end
 from sentra_sim.records import Run, hop_column
+from sentra_sim.records.traceids import trace_id
 from sentra_sim.scenario import INTENDED, hop_edges
 from sentra_sim.units import NS_PER_S
 
@@ -37,6 +38,7 @@ class Waterfall:
         frame_events: How many events the frame carries.
         poll: The consumer poll that took the frame, None when none did.
         outcome: One of `records.tables.OUTCOMES`.
+        trace_id: By which a tracing backend finds the frame; None when the run was not traced.
         steps: In the order of a frame's way. A frame is received when its first event is, so a later event of the frame may be
             intended after that: then the first step ends before zero.
     """
@@ -48,6 +50,7 @@ class Waterfall:
     frame_events: int
     poll: int | None
     outcome: str
+    trace_id: str | None
     steps: tuple[Step, ...]
 
 
@@ -107,6 +110,7 @@ def _way(run: Run, row: int, place: int) -> Waterfall:
         frame_events=frames["events"][row],
         poll=frames["poll"][row],
         outcome=frames["outcome"][row],
+        trace_id=trace_id(run.manifest.trace_run, frames["frame"][row]) if run.manifest.trace_run else None,
         steps=tuple(Step(edge.hop, edge.after, edge.station, passed[edge.after], passed[edge.hop]) for edge in edges),
     )
 

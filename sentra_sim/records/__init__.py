@@ -5,11 +5,14 @@ from sentra_sim.records.machine import describe_machine, versions
 from sentra_sim.records.manifest import Manifest, Validity
 from sentra_sim.records.series import CpuSeries, metrics_table
 from sentra_sim.records.tables import (
+    DETAIL_COLUMNS,
     EVENT_COLUMNS,
     IDLE_CORES,
+    JOB_COLUMNS,
     METRIC_COLUMNS,
     OPEN_FDS,
     OUTCOMES,
+    PAUSE_COLUMNS,
     RESIDENT_MEMORY,
     Tables,
     frame_schema,
@@ -17,11 +20,14 @@ from sentra_sim.records.tables import (
 )
 
 __all__ = [
+    "DETAIL_COLUMNS",
     "EVENT_COLUMNS",
     "IDLE_CORES",
+    "JOB_COLUMNS",
     "METRIC_COLUMNS",
     "OPEN_FDS",
     "OUTCOMES",
+    "PAUSE_COLUMNS",
     "RESIDENT_MEMORY",
     "CpuSeries",
     "Manifest",

@@ -1,4 +1,4 @@
-"""A run on disk: a folder of three Parquet tables and a manifest, written whole or not at all."""
+"""A run on disk: a folder of Parquet tables and a manifest, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from sentra_sim.errors import RecordingError, ScenarioError
 from sentra_sim.records.manifest import Manifest
-from sentra_sim.records.tables import EVENT_COLUMNS, METRIC_COLUMNS, Tables, frame_schema
+from sentra_sim.records.tables import EVENT_COLUMNS, METRIC_COLUMNS, OPTIONAL_TABLES, Tables, frame_schema
 
 TABLES = ("frames", "events", "metrics")
 MANIFEST = "manifest.json"
@@ -45,8 +45,11 @@ def write_run(
     *,
     replace: bool = False,
     evidence: Mapping[str, pl.DataFrame] | None = None,
+    attached: Sequence[Path] = (),
 ) -> Path:
-    """Writes a run folder under a temporary name and renames it; `evidence` goes below it, table by table.
+    """Writes a run folder under a temporary name and renames it.
+
+    `evidence` goes below it, table by table; files that are `attached` are copied into it.
 
     Raises:
         RecordingError: the folder exists and `replace` is false, it exists and is not a run, or it cannot be written.
@@ -57,6 +60,8 @@ def write_run(
     try:
         part.mkdir(parents=True)
         _write_tables(part, tables, manifest, evidence or {})
+        for file in attached:
+            shutil.copyfile(file, part / file.name)
         if path.exists():
             old = part.with_suffix(".old")
             path.rename(old)
@@ -75,8 +80,9 @@ def _write_tables(folder: Path, tables: Tables, manifest: Manifest, evidence: Ma
     digests: dict[str, str] = {}
     if evidence:
         (folder / EVIDENCE).mkdir()
-    named = {name: getattr(tables, name) for name in TABLES} | {f"{EVIDENCE}/{n}": t for n, t in evidence.items()}
-    for name, frame in named.items():
+    own = {name: getattr(tables, name) for name in (*TABLES, *OPTIONAL_TABLES)}
+    named = {name: table for name, table in own.items() if table is not None}
+    for name, frame in (named | {f"{EVIDENCE}/{each}": table for each, table in evidence.items()}).items():
         file = folder / f"{name}.parquet"
         frame.write_parquet(file, compression="zstd", compression_level=6)
         digests[name] = _digest(file)
@@ -150,8 +156,9 @@ def read_run(path: str | Path) -> Run:
     except ScenarioError as error:
         raise RecordingError(f"{path}/{error}") from None
     schemas = {"frames": frame_schema(hops), "events": EVENT_COLUMNS, "metrics": METRIC_COLUMNS}
+    schemas |= {name: columns for name, columns in OPTIONAL_TABLES.items() if name in manifest.files}
     tables = Tables(
-        **{name: _read_table(path / f"{name}.parquet", schemas[name], manifest.files.get(name)) for name in TABLES}
+        **{name: _read_table(path / f"{name}.parquet", schemas[name], manifest.files.get(name)) for name in schemas}
     )
     carried = int(tables.frames["events"].sum())
     if carried != tables.events.height:

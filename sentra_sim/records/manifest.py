@@ -46,6 +46,7 @@ class Manifest(BaseModel):
     stack: dict[str, str] = {}  # component → version; empty when simulated
     engine: str | None = None  # simulated only
     twin: str | None = None  # simulated only: hash of the twin file
+    trace_run: str | None = None  # measured only: what trace ids are derived from, together with the frame's id
     offered_events: int  # intended sends within the window
     counters: dict[str, int] = {}  # sent, acked, delivered, effects, duplicates, lost... over the whole run
     validity: Validity = Field(default_factory=Validity)

@@ -39,15 +39,45 @@ METRIC_COLUMNS: dict[str, Any] = {
     "labels": pl.String,  # 'process="gateway"', empty without labels
     "value": pl.Float64,  # of that second, in the unit that the name says
 }
+# The tables from here on may be absent: a simulated run has none of them. Times are ns since the run's epoch.
+JOB_COLUMNS: dict[str, Any] = {
+    "process": pl.String,  # the process that worked, as CPU metrics call it
+    "kind": pl.String,  # what it did: docs/observability.md lists the kinds
+    "start_ns": pl.Int64,  # when it began
+    "end_ns": pl.Int64,  # when it was done; waits are within
+    "cpu_ns": pl.Int64,  # CPU time of the thread that did it; null: not measured, or spent in another process
+    "frames": pl.Int32,  # how many frames it was for, in whole or in part; null: it is for none
+    "events": pl.Int32,  # how many events it was for; null: it is for none
+}
+PAUSE_COLUMNS: dict[str, Any] = {
+    "process": pl.String,  # the process that stood still
+    "kind": pl.String,  # gc (Python's collector), jvm-gc, or safepoint (a JVM's stop, one of a collection included)
+    "start_ns": pl.Int64,  # from when no thread of it ran
+    "end_ns": pl.Int64,  # until when
+}
+DETAIL_COLUMNS: dict[str, Any] = {
+    "frame": pl.Int64,  # identifies the frame within the run
+    "produce_sent_ns": pl.Int64,  # when the gateway handed the frame to its producer's socket, the last attempt
+    "fetched_ns": pl.Int64,  # when the worker's consumer returned the frame, its last piece
+    "high_watermark": pl.Int64,  # end of the frame's partition then, as of the broker's last answer
+}
+OPTIONAL_TABLES: dict[str, dict[str, Any]] = {
+    "jobs": JOB_COLUMNS,
+    "pauses": PAUSE_COLUMNS,
+    "details": DETAIL_COLUMNS,
+}
 
 
 @dataclass(frozen=True)
 class Tables:
-    """The three tables of a run; see the column dictionaries of this module for their columns and units."""
+    """The tables of a run; see the column dictionaries of this module for their columns and units. None: not recorded."""
 
     frames: pl.DataFrame
     events: pl.DataFrame
     metrics: pl.DataFrame
+    jobs: pl.DataFrame | None = None
+    pauses: pl.DataFrame | None = None
+    details: pl.DataFrame | None = None
 
 
 def hop_column(hop: str) -> str:

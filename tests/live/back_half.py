@@ -56,7 +56,7 @@ async def produce(
     """Writes events to Kafka in frames, all acknowledged when it returns; paced when a rate is given."""
     producer = make_producer(config.kafka)
     await producer.start()
-    sender = FrameSender(producer, config.topic, config.partitions, lambda frame: None)
+    sender = FrameSender(producer, config.topic, config.partitions, lambda frame, sent_ns: None)
     batcher = Batcher(config.partitions, frame_events, 10**12)
     block = frame_events * config.partitions
     begun = time.monotonic()

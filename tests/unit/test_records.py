@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,7 @@ from sentra_sim.errors import InputError, RecordingError
 from sentra_sim.records import (
     EVENT_COLUMNS,
     METRIC_COLUMNS,
+    PAUSE_COLUMNS,
     Run,
     Tables,
     describe_machine,
@@ -236,3 +238,19 @@ def test_a_run_says_where_and_with_what_it_was_made() -> None:
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     return small_run(tmp_path / "other", [1.0, 2.0])
+
+
+def test_a_run_keeps_the_tables_for_a_twin_and_attached_files_and_is_read_without_them_too(tmp_path: Path) -> None:
+    plain = small_run(tmp_path / "plain", [4.0, 5.0])
+    assert (plain.tables.jobs, plain.tables.pauses, plain.tables.details) == (None, None, None)
+    rows = [("kafka-1", "safepoint", 5, 9)]
+    pauses = pl.DataFrame(rows, schema=PAUSE_COLUMNS, orient="row")
+    note = tmp_path / "spans.jsonl.gz"
+    note.write_bytes(b"kept")
+    folder = write_run(tmp_path / "full", replace(plain.tables, pauses=pauses), plain.manifest, attached=[note])
+    assert read_run(folder).tables.pauses is not None
+    assert read_run(folder).tables.pauses.rows() == rows
+    assert (folder / "spans.jsonl.gz").read_bytes() == b"kept"
+    (folder / "pauses.parquet").unlink()
+    with pytest.raises(RecordingError, match=r"pauses\.parquet: missing"):
+        read_run(folder)

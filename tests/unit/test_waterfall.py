@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from live_adapters.pipeline.telemetry.export import FileExporter, SpanSink
+from live_adapters.pipeline.telemetry.frametrace import frame_spans
 from sentra_sim.cli.main import main
 from sentra_sim.cli.waterfall import BAR_CELLS, bar
 from sentra_sim.errors import InputError
 from sentra_sim.kpi import Step, slowest, timeline, waterfall
-from sentra_sim.records import Run
+from sentra_sim.records import Run, write_run
 from tests.builders import make_run, save_run
 
 
@@ -93,3 +95,29 @@ def test_the_command_draws_the_way_and_gives_it_to_machines(tmp_path: Path, caps
     assert ways[0]["latency_s"] >= ways[1]["latency_s"]
     assert main(["trace", str(folder), "nonsense"]) == 2
     assert main(["trace", str(folder), "--slowest", "0"]) == 2
+
+
+def test_a_traced_run_names_the_trace_and_shows_its_recorded_spans(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (untraced,) = slowest(run, 1)
+    assert untraced.trace_id is None
+    frame = int(untraced.event.split("/")[0])
+    sink = SpanSink("events-x", [FileExporter(tmp_path / "spans.jsonl.gz")], 0)
+    sink.put(frame_spans("events-x", frame, 2, {"received": 5, "acked": 9, "started": 12}, [1, 2]))
+    sink.put(frame_spans("events-x", frame + 10**9, 2, {"received": 5, "acked": 9}, [1, 2]))
+    manifest = run.manifest.model_copy(update={"trace_run": "events-x"})
+    folder = write_run(tmp_path / "traced", run.tables, manifest, attached=[tmp_path / "spans.jsonl.gz"])
+    assert main(["trace", str(folder), "--json"]) == 0
+    (way,) = json.loads(capsys.readouterr().out)
+    assert main(["trace", str(folder), "--spans", "--json"]) == 0
+    spans = json.loads(capsys.readouterr().out)
+    assert [(span["name"], span["trace_id"]) for span in spans] == [
+        ("send events", way["trace_id"]),
+        ("poll events", way["trace_id"]),
+    ]
+    assert main(["trace", str(folder), "--spans"]) == 0
+    assert "poll events" in capsys.readouterr().out
+    plain = write_run(tmp_path / "plain", run.tables, run.manifest)
+    assert main(["trace", str(plain), "--spans"]) == 0
+    assert "no spans" in capsys.readouterr().out

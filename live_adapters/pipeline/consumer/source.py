@@ -16,6 +16,7 @@ from aiokafka.protocol.coordination import FindCoordinatorRequest
 
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.consumer import wholebatches
+from live_adapters.pipeline.consumer.arrivals import Arrivals
 from live_adapters.pipeline.consumer.gathering import GatherTime
 from live_adapters.pipeline.consumer.increments import Increments
 from live_adapters.pipeline.consumer.membership import Membership
@@ -52,6 +53,7 @@ class Source:
         self.gather = GatherTime(group.gather_s, group.max_poll_events)
         self._batch_events = only(config.scenario, Batcher)[1].max_events
         self._assigned, self._revoked = assigned, revoked
+        self.arrivals = Arrivals(config.scratch, member)
         self._reached: dict[int, int] = {}
         self._expected: dict[int, int] = {}  # by partition owned, the offset that the next batch must start at
         self._sought: dict[int, int] = {}
@@ -119,7 +121,9 @@ class Source:
             most = max(1, left // self._batch_events)
             fetched = await self._fetch(wait_ms, most)
             found = [batch for batches in fetched.values() for batch in batches]
-            batches += [batch for batch in found if self._in_place(batch)]
+            taken = [batch for batch in found if self._in_place(batch)]
+            self.arrivals.note(taken, self._high_watermark)
+            batches += taken
             if len(found) < most:
                 break
             left, wait_ms = room - sum(batch.count for batch in batches), 0
@@ -137,12 +141,20 @@ class Source:
 
     def lag_events(self) -> int:
         """Returns how many events of the partitions owned wait in the log, as of each broker's last answer."""
-        lag = 0
+        return sum(self.lag_by_partition().values())
+
+    def lag_by_partition(self) -> dict[int, int]:
+        """Returns the same by partition; one of which no broker has told yet is left out."""
+        lag = {}
         for tp in self._consumer.assignment():
             end, taken = self._consumer.highwater(tp), self._expected.get(tp.partition)
             if end is not None and taken is not None:
-                lag += max(0, end - taken)
+                lag[tp.partition] = max(0, end - taken)
         return lag
+
+    def _high_watermark(self, partition: int) -> int | None:
+        end: int | None = self._consumer.highwater(TopicPartition(self._topic, partition))
+        return end
 
     def go_to(self, offsets: dict[int, int]) -> None:
         """Reads on from these offsets, after PostgreSQL told where its progress really stands."""

@@ -10,7 +10,15 @@ import numpy as np
 
 from live_adapters.pipeline.codec import EventArray
 from live_adapters.pipeline.config import RunConfig
-from live_adapters.pipeline.hoplog import GATEWAY, GATEWAY_FRAMES, GATEWAY_INTENDED, INTENDED, HopLog
+from live_adapters.pipeline.hoplog import (
+    GATEWAY,
+    GATEWAY_FRAMES,
+    GATEWAY_INTENDED,
+    GATEWAY_PRODUCED,
+    INTENDED,
+    PRODUCED,
+    HopLog,
+)
 from live_adapters.pipeline.ingress.acks import AckBook
 from live_adapters.pipeline.ingress.admission import Admission, Allowed, Codes, Marks
 from live_adapters.pipeline.ingress.batcher import Batcher, Frame
@@ -37,6 +45,8 @@ class Intake:
         self.sender = FrameSender(producer, config.topic, partitions, self._acked)
         self._frames = HopLog(config.scratch, *GATEWAY_FRAMES)
         self._intended = HopLog(config.scratch, *GATEWAY_INTENDED)
+        self._produced = HopLog(config.scratch, *GATEWAY_PRODUCED)
+        self.frames = 0  # acknowledged
         self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -100,6 +110,7 @@ class Intake:
             self._timer.cancel()
         self._frames.close()
         self._intended.close()
+        self._produced.close()
 
     def _arm(self) -> None:
         """Sets the timer to the earliest end of a linger; all partitions due by then close in that one tick."""
@@ -114,7 +125,7 @@ class Intake:
         self.sender.put(self._batcher.due(time.monotonic_ns()))
         self._arm()
 
-    def _acked(self, frame: Frame) -> None:
+    def _acked(self, frame: Frame, sent_ns: int) -> None:
         now = time.monotonic_ns()
         # Events first: a frame that is in the log has all its events there too, even if the process ends between.
         intended = np.empty(len(frame.events), dtype=INTENDED)
@@ -123,5 +134,7 @@ class Intake:
         self._intended.append(intended)
         row = (frame.frame, frame.partition, len(frame.events), frame.received_ns, frame.closed_ns, now)
         self._frames.append(np.array([row], dtype=GATEWAY))
+        self._produced.append(np.array([(frame.frame, sent_ns)], dtype=PRODUCED))
+        self.frames += 1
         self.state.acked_events += len(frame.events)
         self._acks.acked(frame.partition, frame.frame)

@@ -40,10 +40,11 @@ class FrameSender:
     """Sends frames through one queue a partition and keeps count of what is not acknowledged.
 
     The worker refuses an event whose sequence is not above its partition's high-water mark, so frames of a partition must
-    never overtake each other: one task a partition hands them to the producer, one after another.
+    never overtake each other: one task a partition hands them to the producer, one after another. `acked` is told of each that
+    is acknowledged, with the time when it was sent, monotonic ns.
     """
 
-    def __init__(self, producer: Any, topic: str, partitions: int, acked: Callable[[Frame], None]) -> None:
+    def __init__(self, producer: Any, topic: str, partitions: int, acked: Callable[[Frame, int], None]) -> None:
         self.unacked_events = 0
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._producer = producer
@@ -84,11 +85,11 @@ class FrameSender:
                 frame = await queue.get()
                 batch = FrameBatch(np.asarray(frame.events))
                 delivery = await self._producer.send_batch(batch, self._topic, partition=partition)
-                delivery.add_done_callback(partial(self._delivered, frame))
+                delivery.add_done_callback(partial(self._delivered, frame, batch))
         except Exception as error:
             self._fail(error)
 
-    def _delivered(self, frame: Frame, delivery: asyncio.Future[Any]) -> None:
+    def _delivered(self, frame: Frame, batch: FrameBatch, delivery: asyncio.Future[Any]) -> None:
         if delivery.cancelled():
             return
         if error := delivery.exception():
@@ -96,7 +97,7 @@ class FrameSender:
             return
         self.unacked_events -= len(frame.events)
         self._fewer.set()
-        self._acked(frame)
+        self._acked(frame, batch.sent_ns)
 
     def _fail(self, error: BaseException) -> None:
         if not self.failure.done():

@@ -52,6 +52,7 @@ class FrameBatch:
         self._producer = (-1, -1, -1)
         self._buffer = bytearray(HEADER.size).join((b"", _records(events)))
         self._built = False
+        self.sent_ns = 0  # monotonic; when the producer last put it into a request
 
     def record_count(self) -> int:
         """Returns the number of records."""
@@ -73,6 +74,7 @@ class FrameBatch:
         self._built = False
 
     def _build(self) -> bytearray:
+        self.sent_ns = time.monotonic_ns()
         if not self._built:
             self._write_header()
             self._built = True

@@ -103,6 +103,11 @@ class Downstream:
         self._writer.write(frames)
         self._sent.update({part.partition: part.next_offset for part in poll.parts})
 
+    @property
+    def unconfirmed_records(self) -> int:
+        """Records committed that the server has not made safe yet: at most so many wait for it in the outbox."""
+        return sum(max(0, offset - self.confirmed.get(p, offset)) for p, offset in self._committed.items())
+
     async def close(self, drain_s: float) -> None:
         """Waits up to `drain_s` for what is unsent, then closes."""
         if self._writer is not None:

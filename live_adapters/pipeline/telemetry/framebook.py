@@ -1,0 +1,106 @@
+"""What is known of the frames under way, joined from the hop logs while these grow. No clock, no output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from live_adapters.pipeline import hoplog
+from live_adapters.pipeline.telemetry.tail import LogTail
+
+Log = tuple[str, str, "np.dtype[np.void]"]
+SENT = {"clickhouse": hoplog.CLICKHOUSE_VISIBLE, "sent": hoplog.FANOUT_SENT, "delivered": hoplog.SUBSCRIBER_DELIVERED}
+WORKED = ("started", "priced", "committed", "redis")
+PARTITION_BITS = 40  # a frame's id holds its partition above these
+
+
+@dataclass
+class Known:
+    """A frame: its times by hop, monotonic ns, and how many of its events have passed the hops that may split it."""
+
+    events: int
+    intended: NDArray[np.int64]
+    marks: dict[str, int]
+    passed: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def delivered(self) -> bool:
+        """Tells whether all its events were delivered."""
+        return self.passed.get("delivered", 0) >= self.events
+
+    @property
+    def whole(self) -> bool:
+        """Tells whether everything of it has arrived everywhere."""
+        return all(self.passed.get(hop, 0) >= self.events for hop in (*SENT, "worked"))
+
+
+class FrameBook:
+    """Follows the logs of a run; `look` reads what is new, `done` gives out each frame once."""
+
+    def __init__(self, scratch: Path) -> None:
+        self._scratch = scratch
+        self._gateway, self._intended = self._tail(hoplog.GATEWAY_FRAMES), self._tail(hoplog.GATEWAY_INTENDED)
+        self._workers: dict[Path, LogTail] = {}
+        self._sent = {hop: self._tail(log) for hop, log in SENT.items()}
+        self._over: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        self._early: dict[int, list[tuple[str, int, dict[str, int]]]] = {}  # told of before the gateway's row was seen
+        self.frames: dict[int, Known] = {}
+        self.waiting: dict[int, int] = {}  # by partition: events acknowledged and not taken by a worker
+
+    def look(self) -> None:
+        """Reads the rows that are new."""
+        # Downstream first: what they hold, the gateway has logged or is about to.
+        rows = [(hop, tail.look()) for hop, tail in self._sent.items()]
+        worked = [tail.look() for tail in self._worker_tails()]
+        self._take_gateway(self._gateway.look())
+        for block in worked:
+            self._take_worker(block)
+        for hop, block in rows:
+            for frame, events, at in block.tolist():
+                self._pass(frame, hop, events, {hop: at})
+
+    def done(self, before_ns: int) -> Iterator[tuple[int, Known]]:
+        """Yields and forgets the frames that are whole, and those acknowledged before a time, which miss something."""
+        for frame in [frame for frame, known in self.frames.items() if known.whole or known.marks["acked"] < before_ns]:
+            yield frame, self.frames.pop(frame)
+
+    def _take_gateway(self, rows: NDArray[np.void]) -> None:
+        # The gateway logs events before their frame: those of a frame that is to come stay over.
+        intended = np.concatenate([self._over, self._intended.look()["intended_ns"]])
+        at = 0
+        for frame, partition, events, received, closed, acked in rows.tolist():
+            marks = {"received": received, "closed": closed, "acked": acked}
+            self.frames[frame] = Known(events, intended[at : at + events], marks)
+            at += events
+            self.waiting[partition] = self.waiting.get(partition, 0) + events
+            for hop, passed, times in self._early.pop(frame, ()):
+                self._pass(frame, hop, passed, times)
+        self._over = intended[at:]
+
+    def _take_worker(self, rows: NDArray[np.void]) -> None:
+        for frame, _, events, _, *times in rows.tolist():
+            partition = frame >> PARTITION_BITS
+            self.waiting[partition] = self.waiting.get(partition, 0) - events
+            self._pass(frame, "worked", events, dict(zip(WORKED, times, strict=True)))
+
+    def _pass(self, frame: int, hop: str, events: int, times: dict[str, int]) -> None:
+        known = self.frames.get(frame)
+        if known is None:
+            self._early.setdefault(frame, []).append((hop, events, times))
+            return
+        known.passed[hop] = known.passed.get(hop, 0) + events
+        for name, at in times.items():
+            known.marks[name] = max(known.marks.get(name, 0), at)
+
+    def _worker_tails(self) -> list[LogTail]:
+        for file in self._scratch.glob("worker*.frames.bin"):
+            self._workers.setdefault(file, LogTail(file, hoplog.WORKER))
+        return list(self._workers.values())
+
+    def _tail(self, log: Log) -> LogTail:
+        process, kind, dtype = log
+        return LogTail(self._scratch / f"{process}.{kind}.bin", dtype)
