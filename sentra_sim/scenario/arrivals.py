@@ -74,8 +74,8 @@ def count_offered(load: Load, edges_s: Sequence[float], seed: int) -> tuple[int,
 
 def step_edges(load: Load, seconds: float) -> tuple[float, ...]:
     """Returns where the steps of a load begin that is played for so long, and its end; 0 and the end without steps."""
-    starts = np.cumsum([0.0, *(step.seconds for step in load.steps[:-1])])
-    return (*starts[starts < seconds].tolist(), seconds)
+    later = np.cumsum([step.seconds for step in load.steps[:-1]])
+    return (0.0, *later[later < seconds].tolist(), seconds)
 
 
 def _ticks(intended: Floats, tick_s: float) -> NDArray[np.int64]:

@@ -100,3 +100,9 @@ def test_counting_agrees_with_drawing(arrivals: Any) -> None:
 def test_no_event_is_no_error() -> None:
     offered = draw_offered(Load(rate_eps=1e-6, arrivals="poisson"), 5.0, 1)
     assert (len(offered.intended_s), len(offered.keys), len(offered.message), len(offered.send_s)) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("arrivals", ["constant", "poisson"])
+def test_a_load_of_no_length_has_no_event(arrivals: Any) -> None:
+    assert len(draw_offered(Load(arrivals=arrivals), 0.0, 1).keys) == 0
+    assert len(draw_offered(Load(arrivals=arrivals, steps=STEPS), 0.0, 1).keys) == 0
