@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -38,22 +37,12 @@ class LogCount:
     """Running sum of the events of a hop log; each look reads only what is new."""
 
     def __init__(self, scratch: Path, log: Log) -> None:
-        process, kind, self._dtype = log
-        self._file = scratch / f"{process}.{kind}.bin"
-        self._offset = 0
+        self._tail = hoplog.LogTail(scratch, *log)
         self.events = 0
 
     def look(self) -> int:
         """Returns the events logged until now."""
-        if not self._file.is_file():
-            return self.events
-        with self._file.open("rb") as stream:
-            stream.seek(self._offset)
-            data = stream.read()
-        whole = len(data) // self._dtype.itemsize * self._dtype.itemsize
-        rows: Any = np.frombuffer(data[:whole], dtype=self._dtype)
-        self._offset += whole
-        self.events += int(rows["events"].sum())
+        self.events += int(self._tail.look()["events"].sum())
         return self.events
 
 

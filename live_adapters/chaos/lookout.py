@@ -92,22 +92,15 @@ class Flow:
     """The rate of a hop: events counted in a growing hop log, over the last window."""
 
     def __init__(self, scratch: Path, log: Log, events: Callable[[NDArray[np.void]], int], window_s: float) -> None:
-        process, kind, self._dtype = log
-        self._file = scratch / f"{process}.{kind}.bin"
+        self._tail = hoplog.LogTail(scratch, *log)
         self._events = events
         self._window_s = window_s
-        self._offset = self.total = 0
+        self.total = 0
         self._past: deque[tuple[float, int]] = deque(maxlen=PAST_LOOKS)
 
     def look(self, now_s: float, window_s: float | None = None) -> float:
         """Returns events/s over the last window, the flow's own unless another is named."""
-        if self._file.is_file():
-            with self._file.open("rb") as stream:
-                stream.seek(self._offset)
-                data = stream.read()
-            whole = len(data) // self._dtype.itemsize * self._dtype.itemsize
-            self._offset += whole
-            self.total += self._events(np.frombuffer(data[:whole], dtype=self._dtype))
+        self.total += self._events(self._tail.look())
         self._past.append((now_s, self.total))
         begin_s = now_s - (self._window_s if window_s is None else window_s)
         then_s, then = max((past for past in self._past if past[0] <= begin_s), default=self._past[0])

@@ -130,3 +130,26 @@ def replica_number(name: str) -> int:
     """
     number = name.partition(".")[0].rpartition("-")[2]
     return int(number) if number.isdecimal() else 0
+
+
+class LogTail:
+    """A log while it grows, with those of the process' replicas: each look returns the rows that are new.
+
+    A torn last row is returned once it is whole.
+    """
+
+    def __init__(self, folder: Path, process: str, kind: str, dtype: np.dtype[np.void]) -> None:
+        self._log = (folder, process, kind)
+        self._dtype = dtype
+        self._offsets: dict[Path, int] = {}
+
+    def look(self) -> NDArray[np.void]:
+        """Returns the rows written since the last look, shape (rows,); none while there is no file."""
+        blocks = [self._new(file) for file in log_files(*self._log)]
+        return np.concatenate(blocks) if blocks else np.empty(0, dtype=self._dtype)
+
+    def _new(self, file: Path) -> NDArray[np.void]:
+        with file.open("rb") as stream:
+            rows = np.fromfile(stream, dtype=self._dtype, offset=self._offsets.get(file, 0))
+        self._offsets[file] = self._offsets.get(file, 0) + rows.nbytes
+        return rows

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_adapters.pipeline import hoplog
-from live_adapters.pipeline.telemetry.tail import LogTail
+from live_adapters.pipeline.hoplog import LogTail
 
 Log = tuple[str, str, "np.dtype[np.void]"]
 SENT = {"clickhouse": hoplog.CLICKHOUSE_VISIBLE, "sent": hoplog.FANOUT_SENT, "delivered": hoplog.SUBSCRIBER_DELIVERED}
@@ -42,10 +42,10 @@ class FrameBook:
     """Follows the logs of a run; `look` reads what is new, `done` gives out each frame once."""
 
     def __init__(self, scratch: Path) -> None:
-        self._scratch = scratch
-        self._gateway, self._intended = self._tail(hoplog.GATEWAY_FRAMES), self._tail(hoplog.GATEWAY_INTENDED)
-        self._workers: dict[Path, LogTail] = {}
-        self._sent = {hop: self._tail(log) for hop, log in SENT.items()}
+        self._gateway = LogTail(scratch, *hoplog.GATEWAY_FRAMES)
+        self._intended = LogTail(scratch, *hoplog.GATEWAY_INTENDED)
+        self._workers = LogTail(scratch, *hoplog.WORKER_FRAMES)
+        self._sent = {hop: LogTail(scratch, *log) for hop, log in SENT.items()}
         self._over: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._early: dict[int, list[tuple[str, int, dict[str, int]]]] = {}  # told of before the gateway's row was seen
         self.frames: dict[int, Known] = {}
@@ -55,10 +55,9 @@ class FrameBook:
         """Reads the rows that are new."""
         # Downstream first: what they hold, the gateway has logged or is about to.
         rows = [(hop, tail.look()) for hop, tail in self._sent.items()]
-        worked = [tail.look() for tail in self._worker_tails()]
+        worked = self._workers.look()
         self._take_gateway(self._gateway.look())
-        for block in worked:
-            self._take_worker(block)
+        self._take_worker(worked)
         for hop, block in rows:
             for frame, events, at in block.tolist():
                 self._pass(frame, hop, events, {hop: at})
@@ -95,12 +94,3 @@ class FrameBook:
         known.passed[hop] = known.passed.get(hop, 0) + events
         for name, at in times.items():
             known.marks[name] = max(known.marks.get(name, 0), at)
-
-    def _worker_tails(self) -> list[LogTail]:
-        for file in self._scratch.glob("worker*.frames.bin"):
-            self._workers.setdefault(file, LogTail(file, hoplog.WORKER))
-        return list(self._workers.values())
-
-    def _tail(self, log: Log) -> LogTail:
-        process, kind, dtype = log
-        return LogTail(self._scratch / f"{process}.{kind}.bin", dtype)
