@@ -58,7 +58,7 @@ def worker(run: RunConfig) -> Collector:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("live_adapters.pipeline.worker.Source", lambda *_: Stub(lag_by_partition=lambda: {0: 7}))
-        made = Worker(run, stores)
+        made = Worker(run, stores, "worker-1")
     return lambda: families.worker_metrics(made, stores)
 
 

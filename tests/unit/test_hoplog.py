@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from live_adapters.pipeline.hoplog import FANOUT_SENT, VISIBLE, HopLog, read_log
+from live_adapters.pipeline.hoplog import FANOUT_SENT, GATEWAY, VISIBLE, HopLog, read_log
 from live_adapters.watch import LogCount, Watch
 
 
@@ -47,7 +47,7 @@ def test_a_count_follows_a_growing_log_and_takes_a_torn_row_once_it_is_whole(tmp
 
 def test_a_run_is_drained_when_the_last_hops_have_everything_acknowledged(tmp_path: Path) -> None:
     watch = Watch(tmp_path)
-    acked = np.zeros(1, dtype=watch.acked._dtype)
+    acked = np.zeros(1, dtype=GATEWAY)
     acked["events"] = 10
     (tmp_path / "gateway.frames.bin").write_bytes(acked.tobytes())
     assert not watch.drained()

@@ -102,7 +102,7 @@ def test_a_frame_was_fetched_when_its_last_piece_was(tmp_path: Path) -> None:
 
 
 def test_the_consumer_notes_when_each_frame_of_a_poll_came(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    arrivals = Arrivals(tmp_path)
+    arrivals = Arrivals(tmp_path, "worker")
     for partition, now in ((0, at(3)), (1, at(4))):
         monkeypatch.setattr("time.monotonic_ns", lambda now=now: now)
         arrivals.note([Batch(partition, 10, 20, 10, b"")], {0: 25}.get)
