@@ -23,6 +23,8 @@ READY_S = 30.0
 STOP_S = 15.0
 POLL_S = 0.02
 LAST_LINES = 5
+# NumPy's linear algebra starts a thread per core, which spin for their next task on the cores that everybody shares.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 log = logging.getLogger(__name__)
 
@@ -193,7 +195,7 @@ class Supervisor:
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
-                env={**os.environ, PARENT: str(os.getpid())},
+                env={**os.environ, **ONE_THREAD, PARENT: str(os.getpid())},
             )
 
     def _wait(self, done: Callable[[], bool], timeout_s: float, late: str, name: str) -> None:
