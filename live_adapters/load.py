@@ -250,7 +250,8 @@ def main() -> None:
     ask_short_slice()  # before gRPC starts its threads
     try:
         _, config = read_arguments(NAME)
-        GcPauses(config.scratch, NAME).start()
+        if config.telemetry:
+            GcPauses(config.scratch, NAME).start()
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())

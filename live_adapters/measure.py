@@ -66,6 +66,7 @@ def measure(
     evidence: bool = True,
     plant: str = "",
     audit: bool = False,
+    telemetry: bool = True,
 ) -> Run:
     """Plays a load on the real pipeline and writes the run folder.
 
@@ -86,6 +87,7 @@ def measure(
         evidence: Writes what `sentra verify` needs into the run folder.
         plant: A fault that breaks the pipeline on purpose (pipeline/planted.py); the run is not valid then.
         audit: Has a checker run beside it, which takes its share of the cores.
+        telemetry: Has metrics, traces and pauses recorded; a run without tells what that costs.
 
     Raises:
         InputError: the scenario, a length, a port or the folder does not allow the run; nothing has been started.
@@ -114,6 +116,7 @@ def measure(
             gateway_rules=gateway_rules,
             planted=plant,
             audit=audit,
+            telemetry=telemetry,
         )
         with disturbance(config, scratch / f"{GENERATOR}.ready", endpoints.pids):
             recording, manifest, found = _measure(config, endpoints, report, evidence=evidence)

@@ -36,8 +36,8 @@ BACK = {
 FRONT = {
     "subscriber": "live_adapters.pipeline.subscriber",
     "gateway": "live_adapters.pipeline.gateway",
-    OBSERVER: "live_adapters.pipeline.telemetry.observer",
 }
+WATCHING = {OBSERVER: "live_adapters.pipeline.telemetry.observer"}
 AUDITOR = {"auditor": "live_adapters.verify.auditor"}  # only where the run is audited
 STOP_ORDER = ("gateway", WORKER, "pricing", "auditor", "fanout", "subscriber", OBSERVER)
 
@@ -70,8 +70,7 @@ class Session:
         try:
             self._start(BACK)
             self._start(FRONT | worker_modules(only(self.config.scenario, ConsumerGroup)[1].replicas))
-            if self.config.audit:
-                self._start(AUDITOR)
+            self._start((AUDITOR if self.config.audit else {}) | (WATCHING if self.config.telemetry else {}))
         except BaseException:
             self._supervisor.stop_all(timeout_s=1.0)
             raise

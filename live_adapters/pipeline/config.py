@@ -33,6 +33,7 @@ class RunConfig:
     With `resend` the generator outlives the gateway: it keeps every message until its acknowledgement.
     `edge_secret` signs the tokens with which tenants are read; it is the run's own.
     `planted` names a fault that breaks the pipeline on purpose (planted.py); empty for none. `audit` has a checker run beside it.
+    Without `telemetry` no process serves metrics or notes its pauses, and nobody observes.
     """
 
     scenario: Scenario
@@ -61,6 +62,7 @@ class RunConfig:
     resend: bool = False
     planted: str = ""
     audit: bool = False
+    telemetry: bool = True
 
     @property
     def file(self) -> Path:
@@ -98,6 +100,7 @@ def configure(
     resend: bool = False,
     planted: str = "",
     audit: bool = False,
+    telemetry: bool = True,
 ) -> RunConfig:
     """Returns the configuration of a run on a stack, and writes it into the run's scratch folder.
 
@@ -115,6 +118,7 @@ def configure(
         resend: The generator keeps every message until its acknowledgement.
         planted: A fault that breaks the pipeline on purpose.
         audit: A checker runs beside it.
+        telemetry: Metrics, traces and the record of pauses; without, to learn what they cost.
     """
     config = RunConfig(
         scenario=scenario,
@@ -139,6 +143,7 @@ def configure(
         resend=resend,
         planted=planted,
         audit=audit,
+        telemetry=telemetry,
     )
     write_config(config)
     return config

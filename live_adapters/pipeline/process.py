@@ -30,11 +30,12 @@ PARENT = "SENTRA_PARENT"  # environment variable: the process id of the supervis
 class Lifecycle:
     """What a process tells its supervisor, and what it is told: `ready()` once, then `await stopped()`."""
 
-    def __init__(self, name: str, scratch: Path) -> None:
+    def __init__(self, name: str, scratch: Path, *, telemetry: bool = True) -> None:
         self.name = name
         self._file = scratch / f"{name}.ready"
-        self._pauses = GcPauses(scratch, name)
-        self._pauses.start()
+        self._pauses = GcPauses(scratch, name) if telemetry else None
+        if self._pauses is not None:
+            self._pauses.start()
         self._stop = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -54,7 +55,9 @@ class Lifecycle:
         part.replace(self._file.with_suffix(".counters.json"))
 
     def expose(self, *collectors: Collector) -> None:
-        """Serves `/metrics` until the process ends: these, and what every process tells of itself."""
+        """Serves `/metrics` until the process ends: these, and what every process tells of itself; nothing without telemetry."""
+        if self._pauses is None:
+            return
         serve_metrics(self._file.with_suffix(PORT_SUFFIX), [*collectors, partial(process_metrics, self._pauses)])
 
     async def stopped(self) -> None:
@@ -117,7 +120,7 @@ def run_process(name: str, serve: Callable[[RunConfig, Lifecycle], Awaitable[Non
         sys.exit(error.exit_code)
 
     async def main() -> None:
-        await serve(config, Lifecycle(name, config.scratch))
+        await serve(config, Lifecycle(name, config.scratch, telemetry=config.telemetry))
 
     try:
         uvloop.run(main())

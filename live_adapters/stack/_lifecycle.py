@@ -17,7 +17,7 @@ from live_adapters.stack import _kafka, _parts, _stores
 from live_adapters.stack._endpoints import COMPONENTS, Component, Endpoints, endpoints_of
 from live_adapters.stack._jars import Download, ensure_jars
 from live_adapters.stack._ports import free_ports, wait_free
-from live_adapters.stack._process import Launch, alive, end, marked, runs, spawn
+from live_adapters.stack._process import Launch, alive, end, marked, runs, spawn, wait_forgotten
 from live_adapters.stack._readiness import sick_components, wait_ready
 from live_adapters.stack._state import State, new_state, read_state, remove_state, write_state
 from live_adapters.stack.folders import home, locked, short_folder
@@ -28,6 +28,7 @@ Report = Callable[[str], None]
 # Data goes with the stack, so nothing is lost by ending hard; a broker's orderly farewell waits for peers that leave too.
 _GRACE_S = 2.0
 _FREE_TIMEOUT_S = 3.0
+_FORGOTTEN_S = 10.0
 _STORES = ("postgres", "redis", "clickhouse")
 
 
@@ -187,7 +188,9 @@ def _launch(site: Site, state: State, names: tuple[str, ...]) -> Endpoints:
 
 
 def launch_of(site: Site, state: State, name: str) -> Launch:
-    """Returns how to start a component, once its port is free."""
+    """Returns how to start a component, once its predecessor is forgotten and its port is free."""
+    if name in state.processes:
+        wait_forgotten(state.processes[name], _FORGOTTEN_S)
     port = state.ports[name]
     if wait_free([port], _FREE_TIMEOUT_S):
         raise StackError(f"{name}: port {port} must be free, got it in use; stop what occupies it")

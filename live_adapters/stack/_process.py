@@ -86,6 +86,20 @@ def alive(process: Process) -> psutil.Process | None:
     return None
 
 
+def wait_forgotten(process: Process, timeout_s: float) -> None:
+    """Waits until a process that has ended is out of the process table, at most `timeout_s`.
+
+    PostgreSQL does not start while its predecessor's id is there, and who has to collect the dead may take its time.
+    """
+    deadline = time.monotonic() + timeout_s
+    with contextlib.suppress(psutil.NoSuchProcess):
+        left = psutil.Process(process.pid)
+        while abs(left.create_time() - process.created_s) < _CLOCK_SLACK_S and time.monotonic() < deadline:
+            alive(process)  # collects it if it is this process' own
+            time.sleep(0.02)
+            left = psutil.Process(process.pid)
+
+
 def marked(home: Path) -> dict[str, list[psutil.Process]]:
     """Finds every process that was started for this home, by component, whether or not it was ever written down."""
     found: dict[str, list[psutil.Process]] = {}

@@ -74,6 +74,7 @@ def measure(options: Namespace) -> int:
             evidence=not options.no_evidence,
             plant=options.plant,
             audit=options.audit,
+            telemetry=not options.no_telemetry,
         )
         if notice := about_run(run):
             webhook.send(notifier.Notice(**notice))

@@ -94,6 +94,7 @@ def _runs(group: argparse._SubParsersAction[Parser]) -> None:
         "--notify", metavar="URL", help="webhook to tell when the run is not valid or misses its SLO ($SENTRA_WEBHOOK)"
     )
     measure.add_argument("--no-evidence", action="store_true", help="leave out what sentra verify needs")
+    measure.add_argument("--no-telemetry", action="store_true", help="no metrics, traces, pauses: to learn their cost")
     measure.add_argument("--audit", action="store_true", help="check exactly-once effects during the run as well")
     measure.add_argument("--plant", metavar="NAME", default="", help=PLANT_HELP)
     verify = _command(group, "verify", commands.verify, "check that a measured run lost nothing and doubled nothing")
