@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from live_adapters.delays import DelayCounts
+from live_adapters.host.scheduling import ask_short_slice
 from live_adapters.pipeline import events_pb2, planted
 from live_adapters.pipeline.codec import blank_events, encode_ingest
 from live_adapters.pipeline.config import RunConfig
@@ -28,7 +29,6 @@ from live_adapters.pipeline.hoplog import GENERATOR_MESSAGES, MESSAGES, HopLog
 from live_adapters.pipeline.process import parent_id, read_arguments, write_ready
 from live_adapters.pipeline.telemetry.gclog import GcPauses
 from live_adapters.pipeline.tokens import METADATA_KEY, mint_token
-from live_adapters.scheduling import ask_short_slice
 from sentra_sim.errors import PlantError, SentraError
 from sentra_sim.rng import stream
 from sentra_sim.scenario.arrivals import count_offered, draw_chunks

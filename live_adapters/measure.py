@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from live_adapters import stack
-from live_adapters.hostspeed import loop_seconds, relative_speed
+from live_adapters.host.processes import CpuSampler, HostUse
+from live_adapters.host.speed import loop_seconds, relative_speed
 from live_adapters.load import NAME as GENERATOR
 from live_adapters.load import LoadSummary
 from live_adapters.measurable import check_scenario, check_times, choose_ports
@@ -21,8 +22,7 @@ from live_adapters.pipeline.planted import check_plant, disturbance
 from live_adapters.pipeline.scaling import WORKER, pids_by_station
 from live_adapters.pipeline.stores.storage import count_effects, end_offsets, reset_stores
 from live_adapters.pipeline.telemetry.names import SPANS_FILE
-from live_adapters.procstat import CpuSampler, HostUse
-from live_adapters.recorder import Recording, record
+from live_adapters.recording.recorder import Recording, record
 from live_adapters.scratch import one_at_a_time, own_topics, scratch_folder
 from live_adapters.session import Report, Session
 from live_adapters.stack.folders import home

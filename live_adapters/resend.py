@@ -26,6 +26,7 @@ from typing import Any
 import grpc
 import numpy as np
 
+from live_adapters.host.scheduling import ask_short_slice
 from live_adapters.load import (
     NAME,
     START_AFTER_S,
@@ -41,7 +42,6 @@ from live_adapters.pipeline import events_pb2
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import ACKS, GENERATOR_ACKS, GENERATOR_MESSAGES, HopLog
 from live_adapters.pipeline.process import parent_id, read_arguments, write_ready
-from live_adapters.scheduling import ask_short_slice
 from sentra_sim.errors import PlantError, SentraError
 from sentra_sim.rng import stream as random_stream
 from sentra_sim.units import NS_PER_S

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from live_adapters.host.processes import HostUse
 from live_adapters.load import LoadSummary
-from live_adapters.procstat import HostUse
-from live_adapters.recorder import Recording
+from live_adapters.recording.recorder import Recording
 from sentra_sim.records import Validity, describe_machine
 from sentra_sim.units import MS_PER_S
 

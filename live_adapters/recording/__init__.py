@@ -1,4 +1,4 @@
-"""The tables of a measured run that a twin is fitted with, beside those that every run has."""
+"""The tables of a measured run, from its hop logs: those of every run, and those that a twin is fitted with."""
 
 from live_adapters.recording.details import details_table
 from live_adapters.recording.jobs import jobs_table

@@ -31,11 +31,11 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client.metrics_core import Metric
 
+from live_adapters.host.threads import thread_group, thread_uses
 from live_adapters.pipeline import planted
 from live_adapters.pipeline.hoplog import JOBS, VISIBLE, HopLog
 from live_adapters.pipeline.telemetry.exposition import PORT_SUFFIX, counter, gauge, serve_metrics
 from live_adapters.stack._engine import FILL, ROW, Engine
-from live_adapters.threadstat import thread_group, thread_uses
 from sentra_sim.units import NS_PER_S
 
 HEADER = struct.Struct("<qiqiI")

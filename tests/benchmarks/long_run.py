@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from live_adapters.host.processes import HostUse
 from live_adapters.pipeline import hoplog
-from live_adapters.procstat import HostUse
-from live_adapters.recorder import record
+from live_adapters.recording.recorder import record
 from sentra_sim.kpi import growth, kpis
 from sentra_sim.records import CpuSeries, Manifest, read_run, versions, write_run
 from sentra_sim.scenario import Scenario, load_scenario, processes, scenario_data, scenario_hash, with_load

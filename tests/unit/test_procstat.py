@@ -12,10 +12,10 @@ import numpy as np
 import psutil
 import pytest
 
-from live_adapters import holdings, procstat
-from live_adapters.hostspeed import loop_seconds, relative_speed
-from live_adapters.procstat import CpuSampler, cpu_seconds, descendants
-from live_adapters.threadstat import ThreadAccount, ThreadUse, thread_uses
+from live_adapters.host import holdings, processes
+from live_adapters.host.processes import CpuSampler, cpu_seconds, descendants
+from live_adapters.host.speed import loop_seconds, relative_speed
+from live_adapters.host.threads import ThreadAccount, ThreadUse, thread_uses
 from sentra_sim.units import NS_PER_S
 
 # Works 0.2 s of CPU in a child, says so, and stays until its input ends.
@@ -34,7 +34,7 @@ input()
 THREADS = """
 import os, threading
 from pathlib import Path
-from live_adapters.threadstat import thread_group
+from live_adapters.host.threads import thread_group
 def tell(name):
     Path(f"/proc/self/task/{threading.get_native_id()}/comm").write_text(name)
     print(thread_group(os.getpid(), threading.get_native_id()), end="|")
@@ -79,10 +79,10 @@ def test_a_childs_work_counts_while_it_lives_and_after() -> None:
 def test_a_process_started_again_goes_on_counting(monkeypatch: pytest.MonkeyPatch) -> None:
     used = {10: 5.0, 11: 2.0}
     births = {10: "100", 11: "200"}
-    monkeypatch.setattr(procstat, "descendants", lambda pid: [pid])
-    monkeypatch.setattr(procstat, "cpu_seconds", used.__getitem__)
-    monkeypatch.setattr(procstat, "thread_uses", lambda pid: {})
-    monkeypatch.setattr(procstat, "_stat_fields", lambda pid: [""] * 19 + [births[pid]])
+    monkeypatch.setattr(processes, "descendants", lambda pid: [pid])
+    monkeypatch.setattr(processes, "cpu_seconds", used.__getitem__)
+    monkeypatch.setattr(processes, "thread_uses", lambda pid: {})
+    monkeypatch.setattr(processes, "_stat_fields", lambda pid: [""] * 19 + [births[pid]])
     ids: dict[str, Sequence[int]] = {"worker": [10]}
 
     def current() -> Mapping[str, Sequence[int]]:
@@ -116,10 +116,10 @@ def test_samples_are_spread_over_whole_seconds_of_the_run(monkeypatch: pytest.Mo
 
 def test_threads_of_a_pool_count_as_one_and_ended_ones_stay_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     names = {1: "pool-1", 2: "pool-2", 3: "C2 CompilerThre"}
-    monkeypatch.setattr("live_adapters.threadstat.PROC", Path("/nonexistent"))
+    monkeypatch.setattr("live_adapters.host.threads.PROC", Path("/nonexistent"))
     account = ThreadAccount()
     monkeypatch.setattr(
-        "live_adapters.threadstat.thread_group", lambda pid, thread: names[thread].rstrip("0123456789").rstrip("-")
+        "live_adapters.host.threads.thread_group", lambda pid, thread: names[thread].rstrip("0123456789").rstrip("-")
     )
     account.add(7, {thread: ThreadUse(1.0, 0.0) for thread in names})
     account.add(7, {1: ThreadUse(1.5, 0.0), 3: ThreadUse(0.25, 0.0)})  # 2 has ended, 3's id is another thread's

@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from live_adapters.host.processes import HostUse
 from live_adapters.load import LoadSummary
 from live_adapters.pipeline import hoplog
-from live_adapters.procstat import HostUse
-from live_adapters.recorder import Recording, record
+from live_adapters.recording.recorder import Recording, record
 from live_adapters.validity import judge
 from sentra_sim.records import CpuSeries, Manifest, read_run, versions, write_run
 from sentra_sim.scenario import load_scenario, processes, scenario_data, scenario_hash

@@ -8,7 +8,7 @@ import pytest
 
 REPORT = """
 import os, threading
-from live_adapters.scheduling import ask_short_slice
+from live_adapters.host.scheduling import ask_short_slice
 os.nice(3)
 assert ask_short_slice(2e-4)
 def tell():

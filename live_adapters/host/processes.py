@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from live_adapters.holdings import HoldingAccount
-from live_adapters.threadstat import SWITCHES, ThreadAccount, thread_uses
+from live_adapters.host.holdings import HoldingAccount
+from live_adapters.host.threads import SWITCHES, ThreadAccount, thread_uses
 from sentra_sim.records import CpuSeries
 from sentra_sim.units import NS_PER_S
 

@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from live_adapters.host.processes import HostUse
 from live_adapters.pipeline import hoplog
-from live_adapters.procstat import HostUse
 from live_adapters.recording import details_table, jobs_table, pauses_table
 from sentra_sim.records import (
     IDLE_CORES,
