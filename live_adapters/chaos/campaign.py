@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -23,6 +23,8 @@ from live_adapters.pipeline.stores.storage import count_effects, reset_stores
 from live_adapters.scratch import one_at_a_time, own_topics, scratch_folder
 from live_adapters.session import STOP_ORDER, Session
 from live_adapters.verify import verify_stores
+from live_adapters.verify.collect import collect
+from live_adapters.verify.judge import FAULT, Finding, judge_evidence
 from sentra_sim.control.plant import Restart
 from sentra_sim.errors import PlantError
 from sentra_sim.scenario import Scenario, with_load
@@ -36,6 +38,7 @@ CAUGHT_UP_S = 60.0
 CONVERGED_S = 20.0
 ALWAYS = 1_000_000  # restarts: in a session of faults any process may die of another's death
 AVAILABLE_S = 1.0
+NAMED_IDS = 5
 
 Tell = Callable[[str], None]
 
@@ -157,7 +160,8 @@ def close(found: Scene, tell: Tell) -> Account:
     tell("checking: every acknowledged event in effect once")
     verdict = asyncio.run(verify_stores(config, known, unknown_events=unknown, within_s=CONVERGED_S))
     counts = asyncio.run(count_effects(config))
-    breaches = list(verdict.faults)
+    evidence = asyncio.run(collect(config, sent=summary.sent_events, acked=summary.acked_events, drained=True))
+    breaches = [*verdict.faults, *_broken(judge_evidence(evidence))]
     if counts["dead"] != found.poisoned:
         breaches.append(f"dead letters: must be the {found.poisoned} records that were poisoned, got {counts['dead']}")
     return Account(
@@ -171,6 +175,14 @@ def close(found: Scene, tell: Tell) -> Account:
         breaches=tuple(breaches),
         availability=availability(config),
     )
+
+
+def _broken(findings: Iterable[Finding]) -> Iterator[str]:
+    """Yields a line for each invariant that the log, played again, and the stores do not keep, with the first ids."""
+    for finding in findings:
+        if finding.verdict == FAULT:
+            named = "; ".join(f"{offence.place}: {offence.what}" for offence in finding.ids[:NAMED_IDS])
+            yield f"{finding.invariant}: {finding.detail}" + (f" ({named})" if named else "")
 
 
 def _until(done: Callable[[], bool], timeout_s: float, rule: str, session: Session) -> None:
