@@ -112,7 +112,7 @@ class Worker:
         self._working = (
             asyncio.Lock()
         )  # who gives partitions up waits for the poll at work; who takes some over does not
-        self._doubtful: _Priced | None = None  # the poll whose commit is under way
+        self._doubtful: _Priced | None = None  # the poll at work, once its commit is under way
         self._known_ns, self._in_redis = 0, False  # when the last resumption knew the progress, and Redis had it too
         self._frames = HopLog(config.scratch, name, "frames", WORKER)
         self._jobs = HopLog(config.scratch, name, "jobs", JOBS)
@@ -180,7 +180,6 @@ class Worker:
         effects = sum_effects(poll, by.prices)
         self._doubtful = done = _Priced(poll, by.canary, started, priced, cpu)
         written = await self._ledger.commit(poll, effects)
-        self._doubtful = None
         self._calls.breaker.succeeded()
         committed = time.monotonic_ns()
         if poll.dead:
@@ -189,6 +188,7 @@ class Worker:
         for server in self._downstream:
             server.publish(poll, effects, frames)
         visible = await self._hot.write(poll, effects, written)
+        self._doubtful = None
         self._tell(done, committed, time.monotonic_ns() if visible else 0)
         job = (started, time.monotonic_ns(), time.thread_time_ns() - cpu, len(poll.pieces), poll.received)
         self._jobs.append(np.array([job], dtype=JOBS))

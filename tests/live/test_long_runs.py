@@ -46,6 +46,9 @@ def test_the_rate_changes_while_the_run_goes_on_and_each_step_has_its_kpis(
         rows = run.tables.metrics.filter(run.tables.metrics["name"] == metric)
         assert {labels.split('"')[1] for labels in rows["labels"]} == names
         assert (rows["value"] > 0).all()
-    held = {one.process: one for one in growth(run)}
-    assert set(held) == names
-    assert all(one.memory.highest and one.memory.highest > 5.0 for one in held.values())
+    memory = run.tables.metrics.filter(run.tables.metrics["name"] == RESIDENT_MEMORY)
+    gateway = memory.filter(memory["labels"] == 'process="gateway"')["value"]
+    assert 3e7 < gateway.min() <= gateway.max() < 1e9
+    assert {one.process: one.memory.verdict for one in growth(run)} == dict.fromkeys(
+        names, "nodata"
+    )  # too short to tell

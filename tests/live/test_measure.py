@@ -182,7 +182,7 @@ def test_ctrl_c_leaves_no_process_and_no_half_written_run(
         while process.stdout.readline() != f"{moment}\n":
             assert process.poll() is None
         children = pipeline_processes(psutil.Process(process.pid))
-        assert len(children) == (6 if moment == "loaded" else 0)
+        assert len(children) == (7 if moment == "loaded" else 0)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=ENDS_WITHIN_S)
     assert errors.rstrip().endswith("KeyboardInterrupt")

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.live
 
 SCENARIO = load_scenario(Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml")
 RATE_EPS = 5_000.0
-PROCESSES = {"gateway", "worker", "pricing", "fanout", "subscriber", "observer", "clickhouse"}
+PROCESSES = {"gateway", "worker-1", "pricing", "fanout", "subscriber", "observer", "clickhouse"}
 OPEN_METRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
 
 
@@ -75,7 +75,7 @@ def test_every_process_of_a_run_is_scraped_and_no_target_is_left_after_it(observ
     assert not prometheus.file.exists()
     counts = {
         "gateway": "sentra_gateway_frames_total",
-        "worker": "sentra_worker_events_total",
+        "worker-1": "sentra_worker_events_total",
         "pricing": "sentra_release_events_total",
         "fanout": "sentra_fanout_events_total",
         "subscriber": "sentra_subscriber_events_total",

@@ -221,7 +221,7 @@ class SideConnection:
         async with self._lock:
             try:
                 with away_as_error():
-                    if self._connection is None:
+                    if self._connection is None or self._connection.is_closed():
                         self._connection = await connect(self._dsn)
                     yield self._connection
             except StoreAwayError:
