@@ -1,19 +1,22 @@
 """A proxied stack without its processes: how brokers find each other, which ways a proxy takes, how they are harmed."""
 
 import asyncio
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from live_adapters import stack
 from live_adapters.chaos.proxy import Proxy, parse_proxy, serve
-from live_adapters.stack import _kafka
+from live_adapters.stack import _kafka, _probes
 from live_adapters.stack._endpoints import ALL_COMPONENTS, COMPONENTS, components_of, endpoints_of
 from live_adapters.stack._ports import free_ports
+from live_adapters.stack._readiness import sick_components
 from live_adapters.stack._state import Process, new_state, write_state
 from live_adapters.stack.network import PROXY, Network, launch_proxy, ways_of
 from sentra_sim.cli import main
@@ -103,6 +106,31 @@ def test_a_stack_that_is_up_without_the_proxy_is_left_alone_and_the_remedy_named
     assert [component.name for component in stack.status()] == list(ALL_COMPONENTS)
     with pytest.raises(StackError, match=r"got proxy, kafka-1, .* dead"):
         stack.endpoints()
+
+
+def test_ways_left_cut_have_the_proxy_started_again_and_no_broker_that_only_hides_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def answer() -> str:
+        return "1"
+
+    async def refuse() -> str:
+        raise ConnectionRefusedError
+
+    def sick(*silent: str) -> dict[str, str]:
+        found = {name: refuse if name in silent else answer for name in ALL_COMPONENTS}
+        monkeypatch.setattr(_probes, "probes", lambda _: found)
+        return asyncio.run(sick_components(tmp_path, state))
+
+    here = Process(os.getpid(), psutil.Process().create_time())
+    running = dict.fromkeys(ALL_COMPONENTS, here) | {"kafka-3": Process(1, 0.0)}
+    state = replace(new_state(PORTS), ready=True, processes=running)
+    assert sick("kafka-1") == {"kafka-1": "does not answer", "kafka-3": "is dead"}
+    assert sick(PROXY, "kafka-1", "redis") == {
+        PROXY: "does not answer",
+        "redis": "does not answer",
+        "kafka-3": "is dead",
+    }
 
 
 @contextmanager
