@@ -98,6 +98,10 @@ def test_a_stack_that_is_up_without_the_proxy_is_left_alone_and_the_remedy_named
     assert not stack.is_proxied()
     with pytest.raises(StackError, match="stack: must be down to come up with a proxy, got it up without; run"):
         stack.up(proxied=True)
+    with pytest.raises(
+        StackError, match=r"must have a component 'proxy', got none; valid names: kafka-1, .*clickhouse$"
+    ):
+        stack.restart(PROXY)
     assert main(["up", "--proxied", "--json"]) == 3
     assert capsys.readouterr().err.count("\n") == 1
 
