@@ -8,7 +8,19 @@ from dataclasses import fields
 from live_adapters.chaos.lookout import Lookout
 from live_adapters.pipeline.releases.pricingclient import PricingClient
 from live_adapters.session import Session
-from sentra_sim.control.plant import Action, Kill, Pause, Restart, Resume, SetWeights, Start
+from sentra_sim.control.plant import (
+    Action,
+    Heal,
+    Kill,
+    Partition,
+    Pause,
+    Restart,
+    Resume,
+    SetWeights,
+    SetWorkers,
+    Slow,
+    Start,
+)
 
 
 class LivePlant:
@@ -28,8 +40,8 @@ class LivePlant:
         """Does one action to the pipeline or the stack, and returns when it is done.
 
         Raises:
-            InputError: no such process.
-            PlantError: it does not come back, or pricing refuses the weights.
+            InputError: no such process, or not so many workers.
+            PlantError: it does not come back, pricing refuses the weights, or no proxy stands before the process.
         """
         match action:
             case Kill(process):
@@ -42,6 +54,14 @@ class LivePlant:
                 self._session.pause(process)
             case Resume(process):
                 self._session.resume(process)
+            case Partition(process, peers, clients):
+                self._session.partition(process, peers=peers, clients=clients)
+            case Slow():
+                self._session.slow(action)
+            case Heal(process):
+                self._session.heal(process)
+            case SetWorkers(count):
+                self._session.set_workers(count)
             case SetWeights():
                 asyncio.run(self._set_weights(action))
 

@@ -20,6 +20,7 @@ from live_adapters.pipeline.scaling import WORKER, set_workers, station_of, work
 from live_adapters.pipeline.supervisor import Supervisor
 from live_adapters.pipeline.telemetry.names import OBSERVER
 from live_adapters.watch import Progress, Watch
+from sentra_sim.control.plant import Slow
 from sentra_sim.errors import InputError, PlantError
 from sentra_sim.scenario import ConsumerGroup, only
 from sentra_sim.units import NS_PER_S
@@ -62,6 +63,7 @@ class Session:
         self.config = config
         self.epoch_ns = 0
         self._stack_pids = dict(endpoints.pids)
+        self._network = stack.Network(endpoints.proxy.port) if endpoints.proxy else None
         self._restarts = dict(restarts or {})
         self._supervisor = Supervisor(config.scratch, config.file)
         self._watch = Watch(config.scratch)
@@ -82,6 +84,9 @@ class Session:
         for name in self._stack_pids:  # a stack left paused would hang whoever comes next
             with contextlib.suppress(psutil.Error):
                 self._signal(name, signal.SIGCONT)
+        if self._network:  # so would one left cut
+            with contextlib.suppress(PlantError):
+                self._network.heal_all()
         self._supervisor.__exit__(kind, error, trace)
 
     def _start(self, modules: dict[str, str]) -> None:
@@ -230,9 +235,31 @@ class Session:
         """Lets a paused process go on."""
         self._signal(name, signal.SIGCONT)
 
+    def partition(self, name: str, *, peers: bool, clients: bool) -> None:
+        """Cuts a broker off from its peers, its clients, or both.
+
+        Raises:
+            InputError: it is no broker.
+            PlantError: the stack is not proxied, or the proxy does not answer.
+        """
+        self._proxy().cut(name, peers=peers, clients=clients)
+
+    def slow(self, how: Slow) -> None:
+        """Delays what a broker answers; raises as `partition`."""
+        self._proxy().slow(how.process, how.latency_s, how.jitter_s, share=how.share, peers=how.peers)
+
+    def heal(self, name: str) -> None:
+        """Takes away what `partition` and `slow` did to a broker; raises as they do."""
+        self._proxy().heal(name)
+
     def signal_generator(self, number: signal.Signals) -> None:
         """Asks the generator for what its signals stand for (`live_adapters.resend`)."""
         self._signal(GENERATOR, number)
+
+    def _proxy(self) -> stack.Network:
+        if self._network is None:
+            raise PlantError("network: must have a proxy, got none; run `sentra down`, then `sentra up --proxied`")
+        return self._network
 
     def _of_stack(self, name: str) -> bool:
         if name not in (known := self.pids()):

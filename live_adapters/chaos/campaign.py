@@ -211,7 +211,7 @@ def run_rolling_restart(
     Raises:
         PlantError: one does not drain, or does not come back.
     """
-    components = [component.name for component in stack.status()]
+    components = [component.name for component in stack.status() if component.name != stack.PROXY]
     load_s = SECONDS_A_FAULT * (len(STOP_ORDER) + len(components)) + SPARE_S
     with scene(scenario, bounds=bounds, seed=seed, load_s=load_s, keep=keep_scratch) as found:
         outcomes = [_restarted(found, name, tell) for name in (*found.session.pipeline(), *components)]

@@ -16,10 +16,11 @@ from live_adapters.chaos.quorum import active_controller
 from live_adapters.pipeline.scaling import WORKER
 from live_adapters.plant import LivePlant
 from live_adapters.session import Session
-from sentra_sim.control.plant import Kill, Pause, Resume, Start
+from sentra_sim.control.plant import Heal, Kill, Partition, Pause, Resume, Slow, Start
 from sentra_sim.errors import InputError
 
 POISON_RECORDS = 20
+LAGGING_S = 9.0  # a follower leaves the replicas in sync after 5 s (replica.lag.time.max.ms), seen every 2.5 s
 BROKER_HOLD_S = 4.0  # longer than the brokers' session, so that the others have to do without it
 SESSION_S = 6.0  # of the worker in its group
 
@@ -68,6 +69,7 @@ class Fault:
         inject: Does it to a process.
         heal: Takes it back.
         text: One line for people.
+        proxied: Needs a stack with a proxy before its brokers.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Fault:
     inject: Step
     heal: Step
     text: str
+    proxied: bool = False
 
 
 def _kill(scene: Scene, process: str) -> None:
@@ -92,6 +95,18 @@ def _pause(scene: Scene, process: str) -> None:
 
 def _resume(scene: Scene, process: str) -> None:
     scene.plant.apply(Resume(process))
+
+
+def _partition(*, peers: bool = False, clients: bool = False) -> Step:
+    return lambda scene, process: scene.plant.apply(Partition(process, peers, clients))
+
+
+def _slow(latency_s: float, jitter_s: float = 0.0, *, share: float = 1.0, peers: bool = False) -> Step:
+    return lambda scene, process: scene.plant.apply(Slow(process, latency_s, jitter_s, share, peers))
+
+
+def _heal(scene: Scene, process: str) -> None:
+    scene.plant.apply(Heal(process))
 
 
 def _fill_disk(scene: Scene, process: str) -> None:
@@ -149,18 +164,39 @@ def _all_faults() -> list[Fault]:
     return faults
 
 
-FAULTS = {fault.name: fault for fault in _all_faults()}
+def _network_faults() -> list[Fault]:
+    both = _partition(peers=True, clients=True)
+    lossy, late = _slow(0.2, share=0.02), _slow(0.1, 0.02)
+    rows = (
+        ("partition-clients", "leader", BROKER_HOLD_S, _partition(clients=True), "a leader cut off from its clients"),
+        ("partition-peers", "follower", LAGGING_S, _partition(peers=True), "a follower cut off until out of sync"),
+        ("partition-leader", "leader", BROKER_HOLD_S, both, "a leader cut off from clients and peers"),
+        ("latency", "leader", 3.0, late, "100 ± 20 ms more for what a leader answers its clients"),
+        ("loss", "leader", 3.0, lossy, "200 ms more for 2 % of it, as if sent again"),
+        ("slow-peers", "leader", 3.0, _slow(0.1, peers=True), "100 ms more between a leader and its peers"),
+    )
+    return [Fault(name, target, hold_s, do, _heal, text, proxied=True) for name, target, hold_s, do, text in rows]
 
 
-def find_fault(name: str, target: str | None = None) -> Fault:
+FAULTS = {fault.name: fault for fault in (*_all_faults(), *_network_faults())}
+
+
+def find_fault(name: str, target: str | None = None, *, proxied: bool = True) -> Fault:
     """Returns a fault by name, with another target when one is given.
 
+    Args:
+        name: The fault's.
+        target: A role or a broker in place of the fault's own target.
+        proxied: Whether the stack has a proxy before its brokers.
+
     Raises:
-        InputError: no such fault, or it cannot have this target.
+        InputError: no such fault, it cannot have this target, or it needs the proxy.
     """
     fault = FAULTS.get(name)
     if fault is None:
         raise InputError(f"fault: must be one of {', '.join(FAULTS)}; got {name!r}")
+    if fault.proxied and not proxied:
+        raise InputError(f"{name}: must have a proxied stack, got none; run `sentra down`, then `sentra up --proxied`")
     brokers = tuple(f"kafka-{node}" for node in (1, 2, 3))
     if target is None:
         return fault
@@ -170,10 +206,13 @@ def find_fault(name: str, target: str | None = None) -> Fault:
     return replace(fault, target=target)
 
 
-def draw_schedule(count: int, seed: int) -> list[str]:
-    """Returns the names of a campaign's faults: every kind as often as any other, give or take one, in a seeded order."""
+def draw_schedule(count: int, seed: int, *, proxied: bool = False) -> list[str]:
+    """Returns the names of a campaign's faults: every kind as often as any other, give or take one, in a seeded order.
+
+    Those of the network are among them when the stack is proxied.
+    """
     rng = random.Random(seed)
-    names = list(FAULTS)
+    names = [name for name, fault in FAULTS.items() if proxied or not fault.proxied]
     drawn: list[str] = []
     while len(drawn) < count:
         rng.shuffle(names)

@@ -1,6 +1,7 @@
 """A TCP proxy that can be poisoned: one process, many listeners, toxiproxy's toxics and the core of its REST interface.
 
-`python -m live_adapters.chaos.proxy --control PORT NAME=LISTEN:UPSTREAM...`, everything on 127.0.0.1. `GET /proxies`,
+`python -m live_adapters.chaos.proxy --control PORT NAME=[HOST:]LISTEN:UPSTREAM...`, everything on the loopback
+interface, 127.0.0.1 unless a host of 127.0.0.0/8 is named. `GET /proxies`,
 `POST /proxies/{name}` with `{"enabled": false}` (down: new connections are refused, open ones reset), `POST` and `GET`
 `/proxies/{name}/toxics`, `DELETE /proxies/{name}/toxics/{toxic}`. A toxic acts on open connections too.
 """
@@ -30,8 +31,9 @@ HOST = "127.0.0.1"
 class Proxy:
     """One listener in front of one server."""
 
-    def __init__(self, name: str, listen_port: int, upstream_port: int, *, seed: int = 1) -> None:
+    def __init__(self, name: str, listen_port: int, upstream_port: int, *, host: str = HOST, seed: int = 1) -> None:
         self.name = name
+        self.host = host
         self.listen_port = listen_port
         self.upstream_port = upstream_port
         self.toxics: dict[str, Toxic] = {}
@@ -48,7 +50,7 @@ class Proxy:
     async def start(self) -> None:
         """Listens; a listener of port 0 gets a free one."""
         if self._server is None:
-            self._server = await asyncio.start_server(self._serve, HOST, self.listen_port)
+            self._server = await asyncio.start_server(self._serve, self.host, self.listen_port)
             self.listen_port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -76,7 +78,7 @@ class Proxy:
         """Returns what the REST interface tells of it."""
         return {
             "name": self.name,
-            "listen": f"{HOST}:{self.listen_port}",
+            "listen": f"{self.host}:{self.listen_port}",
             "upstream": f"{HOST}:{self.upstream_port}",
             "enabled": self.enabled,
             "toxics": [asdict(toxic) for toxic in self.toxics.values()],
@@ -87,12 +89,20 @@ class Proxy:
         self._changed = asyncio.Event()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.CancelledError):  # by `stop`; asyncio would print it as an error
+            await self._connect(reader, writer)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         try:
             up_reader, up_writer = await asyncio.open_connection(HOST, self.upstream_port)
         except OSError:
             reset(writer)
+            return
+        if not self.enabled:  # went down while this one was on its way
+            for each in (writer, up_writer):
+                reset(each)
             return
         self._connections[task] = (writer, up_writer)
         try:
@@ -118,6 +128,12 @@ class Proxy:
 
     async def _pass_on(self, stream: str, poisoned: Poisoned, data: bytes, writer: asyncio.StreamWriter) -> None:
         """Passes a chunk on; when the toxics change while it is held back, the new ones have their way with it."""
+        if not self._of(stream) and not writer.is_closing() and not writer.transport.get_write_buffer_size():
+            poisoned.count(
+                data
+            )  # the usual case, without the cost of two tasks; nothing waits, so there is nothing to drain
+            writer.write(data)
+            return None
         while True:
             changed = asyncio.ensure_future(self._changed.wait())
             passing = asyncio.ensure_future(self._pass(stream, poisoned, data, writer))
@@ -222,23 +238,26 @@ async def serve(proxies: dict[str, Proxy], control_port: int, until: Callable[[]
             await proxy.stop()
 
 
+def parse_proxy(text: str) -> Proxy:
+    """Reads `NAME=[HOST:]LISTEN:UPSTREAM`."""
+    name, _, ports = text.partition("=")
+    *host, listen, upstream = ports.split(":")
+    return Proxy(name, int(listen), int(upstream), host=host[0] if host else HOST)
+
+
 def main() -> None:
     """Runs until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--control", type=int, required=True, metavar="PORT")
-    parser.add_argument("proxies", nargs="+", metavar="NAME=LISTEN:UPSTREAM")
+    parser.add_argument("proxies", nargs="+", metavar="NAME=[HOST:]LISTEN:UPSTREAM")
     options = parser.parse_args()
 
     async def run() -> None:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        proxies = {}
-        for text in options.proxies:
-            name, _, ports = text.partition("=")
-            listen, _, upstream = ports.partition(":")
-            proxies[name] = Proxy(name, int(listen), int(upstream))
-        await serve(proxies, options.control, stop.wait)
+        proxies = [parse_proxy(text) for text in options.proxies]
+        await serve({proxy.name: proxy for proxy in proxies}, options.control, stop.wait)
 
     asyncio.run(run())
 

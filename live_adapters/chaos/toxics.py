@@ -131,6 +131,10 @@ class Poisoned:
         if any(t.type == "limit_data" and self._holds(t) and self._passed_bytes >= t["bytes"] for t in toxics):
             raise CutError(reset=False)
 
+    def count(self, data: bytes) -> None:
+        """Takes note of bytes that went on past no toxic."""
+        self._passed_bytes += len(data)
+
     async def at_end(self, toxics: list[Toxic]) -> None:
         """Waits as long as an end is held back."""
         for toxic in toxics:

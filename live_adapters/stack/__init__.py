@@ -12,18 +12,22 @@ Example:
 """
 
 from live_adapters.stack._endpoints import Address, Component, Endpoints
-from live_adapters.stack._lifecycle import down, endpoints, status, up
+from live_adapters.stack._lifecycle import down, endpoints, is_proxied, status, up
 from live_adapters.stack._restart import restart
+from live_adapters.stack.network import PROXY, Network
 from live_adapters.stack.topics import delete_topic, ensure_topic, recreate_topic
 
 __all__ = [
+    "PROXY",
     "Address",
     "Component",
     "Endpoints",
+    "Network",
     "delete_topic",
     "down",
     "endpoints",
     "ensure_topic",
+    "is_proxied",
     "recreate_topic",
     "restart",
     "status",

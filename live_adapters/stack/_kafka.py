@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import socket
 import uuid
 from base64 import urlsafe_b64encode
 from pathlib import Path
@@ -16,11 +17,7 @@ _CONFIG = """\
 process.roles=broker,controller
 node.id={node}
 controller.quorum.voters={voters}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
-inter.broker.listener.name=PLAINTEXT
-controller.listener.names=CONTROLLER
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+{listeners}
 log.dirs={data}
 auto.create.topics.enable=false
 default.replication.factor=3
@@ -55,6 +52,21 @@ log.retention.check.interval.ms=10000
 log.segment.delete.delay.ms=1000
 """
 
+_LISTENERS = """\
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+inter.broker.listener.name=PLAINTEXT
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT"""
+
+# Clients are told the proxy's port. Peers are told a name, which each of them resolves to an address of its own.
+_PROXIED_LISTENERS = """\
+listeners=PLAINTEXT://127.0.0.1:{port},REPLICATION://127.0.0.1:{peers},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{clients},REPLICATION://kafka-{node}:{peers}
+inter.broker.listener.name=REPLICATION
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT"""
+
 
 def broker_name(node: int) -> str:
     """Returns the component name of a broker."""
@@ -66,9 +78,29 @@ def controller_name(node: int) -> str:
     return f"kafka-{node}-controller"
 
 
+def clients_name(node: int) -> str:
+    """Returns the name under which the port is kept at which a proxy takes a broker's clients."""
+    return f"kafka-{node}-clients"
+
+
+def peers_name(node: int) -> str:
+    """Returns the name under which the port is kept at which a broker, and a proxy for each peer, takes its peers."""
+    return f"kafka-{node}-peers"
+
+
 def port_names() -> list[str]:
     """Returns the names of the ports that the cluster needs."""
     return [name(node) for node in BROKERS for name in (broker_name, controller_name)]
+
+
+def proxied_port_names() -> list[str]:
+    """Returns the names of the ports that it needs besides when a proxy stands before its brokers."""
+    return [name(node) for node in BROKERS for name in (clients_name, peers_name)]
+
+
+def peer_address(source: int, node: int) -> str:
+    """Returns the loopback address at which one broker finds another behind the proxy: connections tell who makes them."""
+    return f"127.0.0.{10 * source + node}"
 
 
 def launch(home: Path, stack_id: str, ports: dict[str, int], node: int, jars: Path) -> Launch:
@@ -79,6 +111,10 @@ def launch(home: Path, stack_id: str, ports: dict[str, int], node: int, jars: Pa
     config = folder / "server.properties"
     config.write_text(_config(folder / "data", ports, node))
     java = [str(_parts.java()), "-cp", f"{jars}/*", *_options(home / "logs", name)]
+    if peers_name(node) in ports:
+        hosts = folder / "hosts"
+        hosts.write_text(_hosts(node))
+        java.append(f"-Djdk.net.hosts.file={hosts}")
     format_data = [*java[:3], _LOG_OPTION, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format"]
     format_data += ["--cluster-id", _cluster_id(stack_id), "--config", str(config)]
     script = (
@@ -114,8 +150,17 @@ def _options(logs: Path, name: str) -> list[str]:
 
 def _config(data: Path, ports: dict[str, int], node: int) -> str:
     voters = ",".join(f"{other}@127.0.0.1:{ports[controller_name(other)]}" for other in BROKERS)
-    own = {"port": ports[broker_name(node)], "controller": ports[controller_name(node)]}
-    return _CONFIG.format(node=node, voters=voters, data=data, **own)
+    names = {"port": broker_name, "controller": controller_name, "clients": clients_name, "peers": peers_name}
+    own = {key: ports[name(node)] for key, name in names.items() if name(node) in ports}
+    listeners = (_PROXIED_LISTENERS if "peers" in own else _LISTENERS).format(node=node, **own)
+    return _CONFIG.format(node=node, voters=voters, data=data, listeners=listeners)
+
+
+def _hosts(node: int) -> str:
+    """Returns a broker's hosts file; Java asks no other source of names then."""
+    found = {"localhost": "127.0.0.1", socket.gethostname(): "127.0.0.1", broker_name(node): "127.0.0.1"}
+    found |= {broker_name(other): peer_address(node, other) for other in BROKERS if other != node}
+    return "".join(f"{address} {name}\n" for name, address in found.items())
 
 
 def _cluster_id(stack_id: str) -> str:

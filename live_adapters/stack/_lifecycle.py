@@ -14,13 +14,14 @@ from pathlib import Path
 import psutil
 
 from live_adapters.stack import _kafka, _parts, _stores
-from live_adapters.stack._endpoints import COMPONENTS, Component, Endpoints, endpoints_of
+from live_adapters.stack._endpoints import ALL_COMPONENTS, Component, Endpoints, components_of, endpoints_of
 from live_adapters.stack._jars import Download, ensure_jars
 from live_adapters.stack._ports import free_ports, wait_free
 from live_adapters.stack._process import Launch, alive, end, marked, runs, spawn, wait_forgotten
 from live_adapters.stack._readiness import sick_components, wait_ready
 from live_adapters.stack._state import State, new_state, read_state, remove_state, write_state
 from live_adapters.stack.folders import home, locked, short_folder
+from live_adapters.stack.network import PROXY, launch_proxy
 from sentra_sim.errors import StackError
 
 Report = Callable[[str], None]
@@ -41,7 +42,7 @@ class Site:
     report: Report
 
 
-def up(report: Report | None = None, download: Download | None = None) -> Endpoints:
+def up(report: Report | None = None, download: Download | None = None, *, proxied: bool = False) -> Endpoints:
     """Brings the stack up, or finds it up: running twice is running once.
 
     What is dead or does not answer is started again on its port and data; if that fails, everything is started anew.
@@ -50,15 +51,20 @@ def up(report: Report | None = None, download: Download | None = None) -> Endpoi
     Args:
         report: Gets one line per step.
         download: Gets the progress of the first download; `stack.progress` draws it.
+        proxied: Puts a proxy before the brokers, so that their network can be harmed; a stack that is up keeps what it has.
 
     Raises:
-        StackError: a part is missing, or a component does not become ready; what had been started is stopped.
+        StackError: a part is missing, or a component does not become ready; what had been started is stopped. Or the
+            stack is up without the proxy that is asked for.
     """
     tell = report or _silent
     folder = home()
     _parts.require_parts()
     with locked(folder, lambda: tell("waiting for another `sentra up` or `sentra down` to finish")):
         state = _known_state(folder, tell)
+        if state and state.ready and proxied and PROXY not in state.ports:
+            raise StackError("stack: must be down to come up with a proxy, got it up without; run `sentra down` first")
+        proxied = proxied or bool(state and state.ready and PROXY in state.ports)
         sick = asyncio.run(sick_components(folder, state)) if state and state.ready else {}
         if state and state.ready and not sick:
             return endpoints_of(folder, state)
@@ -69,7 +75,7 @@ def up(report: Report | None = None, download: Download | None = None) -> Endpoi
             except StackError as error:
                 tell(f"repair failed, starting everything anew: {error}")
         _sweep(folder, state)
-        return _start(site)
+        return _start(site, proxied=proxied)
 
 
 def down(report: Report | None = None) -> list[str]:
@@ -99,7 +105,17 @@ def status() -> list[Component]:
         StackError: the state file is damaged.
     """
     state = read_state(home())
-    return [_component(state, name) for name in COMPONENTS] if state else []
+    return [_component(state, name) for name in components_of(state)] if state else []
+
+
+def is_proxied() -> bool:
+    """Tells whether the stack is up with a proxy before its brokers.
+
+    Raises:
+        StackError: the state file is damaged.
+    """
+    state = read_state(home())
+    return state is not None and state.ready and PROXY in state.ports
 
 
 def endpoints() -> Endpoints:
@@ -112,7 +128,7 @@ def endpoints() -> Endpoints:
     state = read_state(folder)
     if state is None or not state.ready:
         raise StackError(f"stack: must be up, got none in {folder}; `sentra up` starts it")
-    if dead := [name for name in COMPONENTS if not _component(state, name).alive]:
+    if dead := [name for name in components_of(state) if not _component(state, name).alive]:
         raise StackError(f"stack: all components must run, got {', '.join(dead)} dead; `sentra up` repairs it")
     return endpoints_of(folder, state)
 
@@ -150,13 +166,14 @@ def _detail(found: psutil.Process, created_s: float, version: str) -> str:
     return detail
 
 
-def _start(site: Site) -> Endpoints:
+def _start(site: Site, *, proxied: bool) -> Endpoints:
     """Starts everything anew. The state file goes first: whatever happens next, someone can clean up after it."""
     shutil.rmtree(site.home / "logs", ignore_errors=True)
-    state = new_state(free_ports([*_kafka.port_names(), *_STORES]))
+    proxy_ports = [PROXY, *_kafka.proxied_port_names()] if proxied else []
+    state = new_state(free_ports([*_kafka.port_names(), *_STORES, *proxy_ports]))
     write_state(site.home, state)
     try:
-        return _launch(site, state, COMPONENTS)
+        return _launch(site, state, components_of(state))
     except BaseException:  # Ctrl-C too
         _sweep(site.home, state)
         raise
@@ -195,6 +212,8 @@ def launch_of(site: Site, state: State, name: str) -> Launch:
     if wait_free([port], _FREE_TIMEOUT_S):
         raise StackError(f"{name}: port {port} must be free, got it in use; stop what occupies it")
     match name:
+        case "proxy":
+            return launch_proxy(site.home, state.ports)
         case "redis":
             return _stores.launch_redis(site.home, port)
         case "postgres":
@@ -207,10 +226,10 @@ def launch_of(site: Site, state: State, name: str) -> Launch:
 
 def _sweep(folder: Path, state: State | None) -> list[str]:
     """Ends every process of the home, known or only marked, and removes data and state file."""
-    stopped = _end_components(folder, state, set(COMPONENTS))
+    stopped = _end_components(folder, state, set(ALL_COMPONENTS))
     if stopped and state:
         wait_free(state.ports.values(), _FREE_TIMEOUT_S)
-    for name in COMPONENTS:
+    for name in ALL_COMPONENTS:
         shutil.rmtree(folder / name, ignore_errors=True)
     shutil.rmtree(short_folder(folder), ignore_errors=True)
     remove_state(folder)
@@ -231,7 +250,7 @@ def _end_components(folder: Path, state: State | None, names: set[str]) -> list[
     end(((process, _stop_signal(name)) for process, name in chosen.items()), _GRACE_S)
     if left := [f"{name} ({process.pid})" for process, name in chosen.items() if runs(process)]:
         raise StackError(f"stack: {', '.join(left)} must end on SIGKILL, got no end in 10 s; try `sentra down` again")
-    return sorted(set(chosen.values()), key=COMPONENTS.index)
+    return sorted(set(chosen.values()), key=ALL_COMPONENTS.index)
 
 
 def _stop_signal(name: str) -> signal.Signals:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from importlib.metadata import version
 
 from live_adapters.stack import _kafka, topics
 from live_adapters.stack._endpoints import Endpoints
 from live_adapters.stack._jars import KAFKA_VERSION
+from live_adapters.stack.network import PROXY, Network
 
 Probe = Callable[[], Awaitable[str]]
 """Returns the component's version, or raises while it does not answer."""
@@ -27,6 +29,9 @@ def probes(endpoints: Endpoints) -> dict[str, Probe]:
     }
     for node, address in zip(_kafka.BROKERS, endpoints.kafka.split(","), strict=True):
         found[_kafka.broker_name(node)] = _broker_probe(address, node)
+    if endpoints.proxy:
+        network = Network(endpoints.proxy.port)
+        found[PROXY] = lambda: proxy(network)
     return found
 
 
@@ -72,6 +77,13 @@ async def clickhouse(endpoints: Endpoints) -> str:
     if "error" in answer:
         raise NotReadyError(answer["error"])
     return str(answer["rows"][0][0])
+
+
+async def proxy(network: Network) -> str:
+    """Asks the proxy whether all its ways are open: a campaign that was killed leaves some cut."""
+    if harmed := await asyncio.to_thread(network.harmed):
+        raise ConnectionError(f"{', '.join(harmed)} not as they must be")
+    return version("sentra-lab")
 
 
 async def broker(address: str, node: int) -> str:

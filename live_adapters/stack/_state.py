@@ -37,7 +37,7 @@ class State:
     Attributes:
         id: Of this stack; a new one each time everything is started anew.
         ready: False from before the first process starts until every component answers.
-        ports: By component; `kafka-1-controller` and the like for the controllers.
+        ports: By component; `kafka-1-controller` and the like for the controllers, `proxy` only of a proxied stack.
         password: PostgreSQL's.
         processes: By component.
     """

@@ -68,15 +68,16 @@ def chaos(options: Namespace) -> int:
 
 
 def _faults(options: Namespace, lab: Any) -> list[Any]:
+    proxied = live.load_stack().is_proxied()
     if options.campaign:
         if options.faults < 1:
             raise InputError(f"--faults: must be at least 1, got {options.faults}; write a number of faults")
-        return [lab.find_fault(name) for name in lab.draw_schedule(options.faults, options.seed)]
+        return [lab.find_fault(name) for name in lab.draw_schedule(options.faults, options.seed, proxied=proxied)]
     if options.rolling_restart:
         return []
     if options.fault is None:
         raise InputError("chaos: must have a fault, --campaign, --rolling-restart or --list, got none; try --list")
-    return [lab.find_fault(options.fault, options.target)]
+    return [lab.find_fault(options.fault, options.target, proxied=proxied)]
 
 
 @contextmanager
@@ -100,15 +101,12 @@ def _print_faults(lab: Any, *, as_json: bool) -> int:
     from sentra_sim.cli.tables import console, table
 
     if as_json:
-        print(
-            json.dumps(
-                [{"name": fault.name, "target": fault.target, "text": fault.text} for fault in lab.FAULTS.values()]
-            )
-        )
+        names = ("name", "target", "text", "proxied")
+        print(json.dumps([{name: getattr(fault, name) for name in names} for fault in lab.FAULTS.values()]))
         return 0
-    shown = table("faults", "fault", "target", "what it does")
+    shown = table("faults", "fault", "target", "what it does", "needs")
     for fault in lab.FAULTS.values():
-        shown.add_row(fault.name, fault.target, fault.text)
+        shown.add_row(fault.name, fault.target, fault.text, "sentra up --proxied" if fault.proxied else "")
     console().print(shown)
     return 0
 

@@ -23,7 +23,7 @@ def up(options: Namespace) -> int:
     """Starts the stack, or finds it running."""
     from sentra_sim.cli.tables import print_components
 
-    live.start_stack(quiet=options.json)
+    live.start_stack(quiet=options.json, proxied=options.proxied)
     return print_components(live.load_stack().status(), as_json=options.json)
 
 

@@ -76,7 +76,7 @@ def load_judge() -> Any:
     return judge_evidence, load_evidence
 
 
-def start_stack(*, quiet: bool) -> None:
+def start_stack(*, quiet: bool, proxied: bool = False) -> None:
     """Starts the stack, or finds it running; shows the download on standard error.
 
     Raises:
@@ -84,14 +84,14 @@ def start_stack(*, quiet: bool) -> None:
     """
     stack = load_stack()
     if quiet:
-        stack.up()
+        stack.up(proxied=proxied)
         return
     from rich.console import Console
 
     from live_adapters.stack.progress import console_progress
 
     with console_progress(Console(stderr=True)) as shown:
-        stack.up(shown.report, shown.download)
+        stack.up(shown.report, shown.download, proxied=proxied)
 
 
 @contextmanager

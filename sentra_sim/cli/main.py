@@ -75,9 +75,10 @@ def _demo(group: argparse._SubParsersAction[Parser]) -> None:
 
 
 def _stack(group: argparse._SubParsersAction[Parser]) -> None:
-    _command(
+    up = _command(
         group, "up", commands.up, "start the local stack: three Kafka brokers, PostgreSQL, Redis, ClickHouse engine"
     )
+    up.add_argument("--proxied", action="store_true", help="with a proxy before the brokers, for faults of the network")
     _command(group, "status", commands.status, "show the components of the local stack")
     _command(group, "down", commands.down, "stop the local stack and delete its data")
 

@@ -49,7 +49,44 @@ class SetWeights:
     weights: Mapping[str, float]
 
 
-Action = Kill | Start | Restart | Pause | Resume | SetWeights
+@dataclass(frozen=True)
+class Partition:
+    """Cuts a process off from its peers, its clients, or both, until `Heal`; it goes on by itself."""
+
+    process: str
+    peers: bool
+    clients: bool
+
+
+@dataclass(frozen=True)
+class Slow:
+    """Delays what a process answers its clients, or what it and its peers answer one another, until `Heal`.
+
+    `share`: of the pieces that are delayed; a small one with a long latency is what retransmissions look like.
+    """
+
+    process: str
+    latency_s: float
+    jitter_s: float = 0.0
+    share: float = 1.0
+    peers: bool = False
+
+
+@dataclass(frozen=True)
+class Heal:
+    """Takes away every partition and delay of a process."""
+
+    process: str
+
+
+@dataclass(frozen=True)
+class SetWorkers:
+    """Starts or stops workers until so many run."""
+
+    count: int
+
+
+Action = Kill | Start | Restart | Pause | Resume | SetWeights | Partition | Slow | Heal | SetWorkers
 
 
 class Plant(Protocol):

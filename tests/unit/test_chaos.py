@@ -1,6 +1,7 @@
 """Faults without a stack: what a schedule holds, when a pipeline counts as well again, what a campaign adds up to."""
 
 import json
+import random
 import struct
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,14 +13,14 @@ import polars as pl
 import pytest
 
 from live_adapters.chaos.campaign import Account, Played
-from live_adapters.chaos.faults import FAULTS, draw_schedule, find_fault
+from live_adapters.chaos.faults import FAULTS, Scene, draw_schedule, find_fault
 from live_adapters.chaos.lookout import Bounds, Flow, Look, complaints
 from live_adapters.chaos.quorum import TOPIC, leader_in, quorum_request
 from live_adapters.chaos.results import save, summarise
 from live_adapters.chaos.trial import Background, Outcome, Recogniser
 from live_adapters.pipeline.hoplog import SUBSCRIBER_DELIVERED, VISIBLE, HopLog
 from live_adapters.plant import LivePlant
-from sentra_sim.control.plant import Kill, Pause, Plant, Restart, Resume, Start
+from sentra_sim.control.plant import Heal, Kill, Partition, Pause, Plant, Restart, Resume, SetWorkers, Slow, Start
 from sentra_sim.errors import InputError
 
 BOUNDS = Bounds(1_000.0)
@@ -38,12 +39,24 @@ ACCOUNT = Account(
 
 
 def test_a_campaign_has_every_fault_equally_often_in_an_order_of_its_seed() -> None:
-    drawn = draw_schedule(2 * len(FAULTS) + 3, seed=4)
-    counts = {name: drawn.count(name) for name in FAULTS}
+    names = [name for name, fault in FAULTS.items() if not fault.proxied]
+    drawn = draw_schedule(2 * len(names) + 3, seed=4)
+    counts = {name: drawn.count(name) for name in names}
     assert set(counts.values()) == {2, 3}
     assert sum(counts.values()) == len(drawn)
     assert drawn == draw_schedule(len(drawn), seed=4)
     assert drawn != draw_schedule(len(drawn), seed=5)
+
+
+def test_faults_of_the_network_are_played_on_a_proxied_stack_only() -> None:
+    network = {"partition-clients", "partition-peers", "partition-leader", "latency", "loss", "slow-peers"}
+    assert {name for name, fault in FAULTS.items() if fault.proxied} == network
+    assert set(draw_schedule(len(FAULTS), seed=4, proxied=True)) == set(FAULTS)
+    assert network.isdisjoint(draw_schedule(len(FAULTS), seed=4))
+    assert find_fault("latency", "kafka-3", proxied=True).target == "kafka-3"
+    with pytest.raises(InputError, match=r"latency: must have a proxied stack, got none; .*`sentra up --proxied`"):
+        find_fault("latency", proxied=False)
+    assert find_fault("kill-leader", proxied=False).target == "leader"
 
 
 def test_a_fault_can_be_aimed_at_what_it_can_hit_only() -> None:
@@ -156,17 +169,36 @@ def test_a_campaign_passes_only_when_nothing_is_lost_doubled_or_left_broken(tmp_
     assert written["seed"] == 3
 
 
+@pytest.mark.parametrize(
+    ("name", "harm"),
+    [
+        ("partition-clients", ("partition", "kafka-2", ("peers", False), ("clients", True))),
+        ("partition-peers", ("partition", "kafka-2", ("peers", True), ("clients", False))),
+        ("partition-leader", ("partition", "kafka-2", ("peers", True), ("clients", True))),
+        ("latency", ("slow", Slow("kafka-2", 0.1, 0.02))),
+        ("loss", ("slow", Slow("kafka-2", 0.2, share=0.02))),
+        ("slow-peers", ("slow", Slow("kafka-2", 0.1, peers=True))),
+    ],
+)
+def test_a_fault_of_the_network_harms_one_broker_and_heals_it(name: str, harm: tuple[Any, ...]) -> None:
+    recorded: Any = Recorded()
+    scene, fault = Scene(recorded, recorded, random.Random(1), BOUNDS), find_fault(name, "kafka-2")
+    fault.inject(scene, fault.target)
+    fault.heal(scene, fault.target)
+    assert recorded.done == [harm, ("heal", "kafka-2")]
+
+
 class Recorded:
     """A session and a lookout that only note what is asked of them."""
 
     def __init__(self) -> None:
-        self.done: list[tuple[str, str]] = []
+        self.done: list[tuple[Any, ...]] = []
 
     def look(self, window_s: float) -> Look:
         return replace(WELL, lag_events=None)
 
-    def __getattr__(self, action: str) -> Callable[[str], None]:
-        return lambda process: self.done.append((action, process))
+    def __getattr__(self, action: str) -> Callable[..., None]:
+        return lambda what, **how: self.done.append((action, what, *how.items()))
 
 
 def test_a_live_plant_does_actions_to_processes_and_leaves_out_what_it_cannot_measure() -> None:
@@ -176,6 +208,16 @@ def test_a_live_plant_does_actions_to_processes_and_leaves_out_what_it_cannot_me
         plant.apply(action)
     names = ["kill", "start_again", "pause", "resume", "restart"]
     assert recorded.done == list(zip(names, ["worker", "worker", "kafka-1", "kafka-1", "redis"], strict=True))
+    recorded.done.clear()
+    slow = Slow("kafka-2", 0.1, jitter_s=0.02)
+    for other in (Partition("kafka-1", peers=True, clients=False), slow, Heal("kafka-1"), SetWorkers(2)):
+        plant.apply(other)
+    assert recorded.done == [
+        ("partition", "kafka-1", ("peers", True), ("clients", False)),
+        ("slow", slow),
+        ("heal", "kafka-1"),
+        ("set_workers", 2),
+    ]
     shown = plant.metrics(1.0)
     assert shown["acked_eps"] == 1_000.0
     assert "lag_events" not in shown

@@ -26,11 +26,17 @@ PLAYED = Played((Outcome("kill-worker", "worker", 3.0, 1.5, "acks: 0 events/s"),
         (["--campaign"], "--campaign must have a folder, got none; add -o FOLDER"),
         (["--campaign", "--faults", "0", "-o", "x"], "--faults: must be at least 1, got 0"),
         (["kill-worker", "--rate", "0"], "--rate must be above 0"),
+        (["partition-peers"], "partition-peers: must have a proxied stack, got none; run `sentra down`, then"),
     ],
 )
 def test_what_cannot_be_played_is_refused_in_one_line(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], rule: str
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    rule: str,
 ) -> None:
+    monkeypatch.setenv("SENTRA_HOME", str(tmp_path))
     assert main(["chaos", *arguments]) == 2
     assert rule in capsys.readouterr().err
 
@@ -39,6 +45,10 @@ def test_the_faults_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["chaos", "--list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert {"kill-leader", "poison", "disk-full"} <= {fault["name"] for fault in listed}
+    assert {fault["name"]: fault["proxied"] for fault in listed}.items() >= {"poison": False, "loss": True}.items()
+    assert main(["chaos", "--list"]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "slow-peers" in line]
+    assert "sentra up --proxied" in line
 
 
 def playing(monkeypatch: pytest.MonkeyPatch, *sessions: Played, error: BaseException | None = None) -> None:
