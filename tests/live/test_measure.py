@@ -44,6 +44,8 @@ def pipeline_processes(parent: psutil.Process | None = None) -> dict[str, psutil
     """The pipeline's processes below one process (this one), by the last part of their module."""
     found = {}
     for child in (parent or psutil.Process()).children(recursive=True):
+        if child.status() == psutil.STATUS_ZOMBIE:  # of a stack that another test has ended
+            continue
         command = child.cmdline()
         module = command[command.index("-m") + 1] if "-m" in command else ""
         # A stack that the tests started is below this process too, but no part of the pipeline.

@@ -15,7 +15,7 @@ from live_adapters.pipeline import events_pb2
 from live_adapters.pipeline.codec import decode_request
 from live_adapters.pipeline.config import RunConfig, read_config, write_config
 from live_adapters.pipeline.hoplog import GENERATOR_MESSAGES, HopLog, read_log
-from sentra_sim.scenario import load_scenario, with_load
+from sentra_sim.scenario import load_scenario, parse_scenario, scenario_data, with_load
 from sentra_sim.scenario.arrivals import draw_offered
 from sentra_sim.units import NS_PER_S
 
@@ -41,7 +41,9 @@ class Clock:
 
 
 def make_config(scratch: Path, arrivals: str = "constant") -> RunConfig:
-    scenario = with_load(load_scenario(SCENARIO), rate_eps=10_000.0, arrivals=arrivals)
+    data = scenario_data(with_load(load_scenario(SCENARIO), rate_eps=10_000.0, arrivals=arrivals))
+    data["load"]["tick_s"] = 0.002
+    scenario = parse_scenario(data)
     addresses = {"kafka": "", "postgres_dsn": "", "redis_host": "", "clickhouse_host": ""}
     ports = dict.fromkeys(
         ("redis_port", "clickhouse_port", "gateway_port", "pricing_port", "fanout_port", "fanout_ingest_port"), 1
