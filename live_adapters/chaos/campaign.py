@@ -20,6 +20,7 @@ from live_adapters.pipeline import hoplog
 from live_adapters.pipeline.config import RunConfig, configure
 from live_adapters.pipeline.ingress.rules import GatewayRules
 from live_adapters.pipeline.stores.storage import count_effects, reset_stores
+from live_adapters.pipeline.telemetry.names import OBSERVER
 from live_adapters.scratch import one_at_a_time, own_topics, scratch_folder
 from live_adapters.session import STOP_ORDER, Session
 from live_adapters.verify import verify_stores
@@ -39,6 +40,7 @@ CONVERGED_S = 20.0
 ALWAYS = 1_000_000  # restarts: in a session of faults any process may die of another's death
 AVAILABLE_S = 1.0
 NAMED_IDS = 5
+BYSTANDERS = {"subscriber", OBSERVER}  # a client, whose position goes with it, and who watches: no part of the platform
 
 Tell = Callable[[str], None]
 
@@ -214,7 +216,8 @@ def run_rolling_restart(
     components = [component.name for component in stack.status() if component.name != stack.PROXY]
     load_s = SECONDS_A_FAULT * (len(STOP_ORDER) + len(components)) + SPARE_S
     with scene(scenario, bounds=bounds, seed=seed, load_s=load_s, keep=keep_scratch) as found:
-        outcomes = [_restarted(found, name, tell) for name in (*found.session.pipeline(), *components)]
+        pipeline = [name for name in found.session.pipeline() if name not in BYSTANDERS]
+        outcomes = [_restarted(found, name, tell) for name in (*pipeline, *components)]
         return Played(tuple(outcomes), close(found, tell))
 
 
