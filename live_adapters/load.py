@@ -245,8 +245,8 @@ def token(config: RunConfig) -> tuple[tuple[str, str], ...]:
     return ((METADATA_KEY, mint_token(secret, None, time.time() + TOKEN_S)),) if secret else ()
 
 
-def main() -> None:
-    """Runs the generator process to the end of its load."""
+def run_generator(offer: Callable[[RunConfig, threading.Event], LoadSummary]) -> None:
+    """Runs a generator process to the end of its load, as `offer` offers it."""
     ask_short_slice()  # before gRPC starts its threads
     try:
         _, config = read_arguments(NAME)
@@ -264,4 +264,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_generator(offer)

@@ -11,29 +11,26 @@ Signals make a bad client of it, within what the protocol allows:
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import signal
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
 import numpy as np
 
-from live_adapters.host.scheduling import ask_short_slice
 from live_adapters.load import (
     NAME,
     START_AFTER_S,
-    SUMMARY_FILE,
     LoadSummary,
     MessageSource,
     Pacer,
+    run_generator,
     stopping,
     summarise,
     token,
@@ -41,8 +38,8 @@ from live_adapters.load import (
 from live_adapters.pipeline import events_pb2
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import ACKS, GENERATOR_ACKS, GENERATOR_MESSAGES, HopLog
-from live_adapters.pipeline.process import parent_id, read_arguments, write_ready
-from sentra_sim.errors import PlantError, SentraError
+from live_adapters.pipeline.process import parent_id, write_ready
+from sentra_sim.errors import PlantError
 from sentra_sim.rng import stream as random_stream
 from sentra_sim.units import NS_PER_S
 
@@ -259,21 +256,5 @@ def offer(config: RunConfig, stop: threading.Event) -> LoadSummary:
     return summarise(config, pacer, epoch_ns, answer)
 
 
-def main() -> None:
-    """Runs the generator process to the end of its load."""
-    ask_short_slice()  # before gRPC starts its threads
-    try:
-        _, config = read_arguments(NAME)
-        stop = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stop.set())
-        summary = offer(config, stop)
-    except SentraError as error:
-        log.error("%s", error)
-        sys.exit(error.exit_code)
-    write_ready(config.scratch / SUMMARY_FILE, json.dumps(asdict(summary)))
-    log.info("sent %d events, %d acknowledged", summary.sent_events, summary.acked_events)
-
-
 if __name__ == "__main__":
-    main()
+    run_generator(offer)

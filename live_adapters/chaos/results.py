@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from live_adapters.chaos.campaign import Played
+from live_adapters.chaos.campaign import Account, Played
 
 FAULTS_FILE, CAMPAIGN_FILE = "faults.parquet", "campaign.json"
 SCHEMA_VERSION = 1
@@ -30,20 +30,11 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Summary:
-    """A campaign in all. `passed`: nothing lost, nothing doubled, no rule broken, every fault recovered from."""
+class Summary(Account):
+    """A campaign in all, its sessions as one. `passed`: nothing lost, nothing doubled, no rule broken, every fault recovered from."""
 
     passed: bool
     kinds: tuple[Kind, ...]
-    sent_events: int
-    acked_events: int
-    unknown_events: int
-    lost: int
-    duplicates: int
-    refused_duplicates: int
-    dead: int
-    availability: float
-    breaches: tuple[str, ...]
 
 
 def summarise(played: Sequence[Played]) -> Summary:
@@ -58,18 +49,8 @@ def summarise(played: Sequence[Played]) -> Summary:
         median_s, p95_s, max_s = (float(np.quantile(times, q)) for q in (0.5, 0.95, 1.0)) if times else (None,) * 3
         felt = sum(bool(outcome.felt) for outcome in mine)
         kinds.append(Kind(name, len(mine), felt, median_s, p95_s, max_s, len(mine) - len(times)))
-    sums = {
-        name: sum(getattr(account, name) for account in accounts)
-        for name in (
-            "sent_events",
-            "acked_events",
-            "unknown_events",
-            "lost",
-            "duplicates",
-            "refused_duplicates",
-            "dead",
-        )
-    }
+    counted = [each.name for each in fields(Account) if each.name not in ("breaches", "availability")]
+    sums = {name: sum(getattr(account, name) for account in accounts) for name in counted}
     breaches = tuple(line for account in accounts for line in account.breaches)
     weighed = sum(account.availability * account.sent_events for account in accounts)
     bad = sums["lost"] or sums["duplicates"] or breaches or any(kind.not_recovered for kind in kinds)

@@ -8,17 +8,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from live_adapters.pipeline.hoplog import FETCHED, GATEWAY_PRODUCED, read_log
+from live_adapters.pipeline.hoplog import GATEWAY_PRODUCED, WORKER_FETCHED, read_log
 from sentra_sim.records import DETAIL_COLUMNS
 
 
 def details_table(scratch: Path, frames: NDArray[np.int64], epoch_ns: int) -> pl.DataFrame:
     """Returns a row per frame, in the order given; null where the log of a process has none."""
     produced = read_log(scratch, *GATEWAY_PRODUCED)
-    logs = sorted(file.name.removesuffix(".fetched.bin") for file in scratch.glob("*.fetched.bin"))
-    fetched = np.concatenate(
-        [np.empty(0, dtype=FETCHED), *(read_log(scratch, name, "fetched", FETCHED) for name in logs)]
-    )
+    fetched = read_log(scratch, *WORKER_FETCHED)
     sent = pl.DataFrame({"frame": produced["frame"].copy(), "produce_sent_ns": produced["sent"] - epoch_ns})
     came = pl.DataFrame(
         {

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from live_adapters.chaos.campaign import Account, Played
+from live_adapters.chaos.campaign import Account, Played, _broken
 from live_adapters.chaos.faults import FAULTS, Scene, draw_schedule, find_fault
 from live_adapters.chaos.lookout import Bounds, Flow, Look, complaints
 from live_adapters.chaos.quorum import TOPIC, leader_in, quorum_request
@@ -20,6 +20,7 @@ from live_adapters.chaos.results import save, summarise
 from live_adapters.chaos.trial import Background, Outcome, Recogniser
 from live_adapters.pipeline.hoplog import SUBSCRIBER_DELIVERED, VISIBLE, HopLog
 from live_adapters.plant import LivePlant
+from live_adapters.verify.judge import Finding, Offence
 from sentra_sim.control.plant import Heal, Kill, Partition, Pause, Plant, Restart, Resume, SetWorkers, Slow, Start
 from sentra_sim.errors import InputError
 
@@ -221,3 +222,11 @@ def test_a_live_plant_does_actions_to_processes_and_leaves_out_what_it_cannot_me
     shown = plant.metrics(1.0)
     assert shown["acked_eps"] == 1_000.0
     assert "lag_events" not in shown
+
+
+def test_a_session_tells_which_invariant_broke_and_names_the_first_ids() -> None:
+    ids = tuple(Offence(1, number, 7, 0, number, None, "no effect") for number in range(1, 9))
+    findings = (Finding("only-sent", "ok", ""), Finding("acked-in-effect", "FAULT", "8 are not in effect", ids))
+    (line,) = _broken(findings)
+    assert line.startswith("acked-in-effect: 8 are not in effect (1:1 (key 7, partition 0, offset 1): no effect; ")
+    assert line.count("no effect") == 5

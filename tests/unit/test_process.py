@@ -1,5 +1,6 @@
 """The frame of a pipeline process: one that has drained by itself ends in order, also when it is asked to end just then."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from live_adapters.measurable import PORTS
 from live_adapters.pipeline.config import RunConfig, write_config
+from live_adapters.pipeline.process import Lifecycle
 from sentra_sim.scenario import load_scenario
 
 ROOT = Path(__file__).parents[2]
@@ -81,3 +83,15 @@ def test_a_process_whose_parent_died_before_it_was_up_ends_even_when_it_cannot_d
     assert done.stdout == "asked to stop\n"
     assert done.returncode == 1
     assert "nobody left to wait for it" in done.stderr
+
+
+def test_without_telemetry_a_process_serves_no_metrics_and_notes_no_pauses(tmp_path: Path) -> None:
+    async def live(*, telemetry: bool) -> list[str]:
+        life = Lifecycle("quiet", tmp_path, telemetry=telemetry)
+        life.expose()
+        life.ready()
+        return sorted(file.name for file in tmp_path.iterdir())
+
+    for telemetry in (False, True):
+        found = asyncio.run(live(telemetry=telemetry))
+        assert ("quiet.metrics" in found) == ("quiet.gc.bin" in found) == telemetry

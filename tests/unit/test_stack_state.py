@@ -15,7 +15,7 @@ import pytest
 
 from live_adapters import stack
 from live_adapters.stack._endpoints import COMPONENTS
-from live_adapters.stack._process import Launch, alive, end, marked, spawn
+from live_adapters.stack._process import Launch, alive, end, marked, spawn, wait_forgotten
 from live_adapters.stack._state import FILE, Process, State, new_state, read_state, write_state
 from live_adapters.stack.folders import locked, make_private, short_folder
 from sentra_sim.errors import StackError
@@ -174,3 +174,14 @@ def test_sockets_have_short_paths_of_their_own_for_each_home(tmp_path: Path) -> 
 def test_the_facade_is_small_and_whole() -> None:
     assert len(stack.__all__) <= 15
     assert all(hasattr(stack, name) for name in stack.__all__)
+
+
+def test_who_starts_again_waits_until_the_dead_one_is_out_of_the_process_table() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    left = psutil.Process(child.pid)
+    dead = Process(child.pid, left.create_time())
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert left.status() == psutil.STATUS_ZOMBIE
+    wait_forgotten(dead, 5.0)
+    assert not psutil.pid_exists(child.pid)
+    child.wait()  # collected already

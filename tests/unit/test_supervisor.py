@@ -166,3 +166,10 @@ def test_a_restart_lets_a_process_end_in_order_before_it_starts_again(scratch: P
         supervisor.start({"deaf": "deaf_program"})
         with pytest.raises(PlantError, match="deaf: must drain within 0 s"):
             supervisor.restart("deaf", timeout_s=0.1)
+
+
+def test_no_process_of_the_pipeline_has_linear_algebra_on_threads_that_spin(scratch: Path) -> None:
+    with supervise(scratch) as supervisor:
+        supervisor.start({"well": "well_program"})
+        environment = psutil.Process(supervisor.pids()["well"]).environ()
+    assert environment["OPENBLAS_NUM_THREADS"] == "1"
