@@ -2,7 +2,19 @@
 
 from sentra_sim.engine.changes import Change, Simulation
 from sentra_sim.engine.plan import Plan, prepare
+from sentra_sim.engine.replications import Replicated, simulate_until
 from sentra_sim.engine.run import run, simulate, start
 from sentra_sim.engine.trace import Trace
 
-__all__ = ["Change", "Plan", "Simulation", "Trace", "prepare", "run", "simulate", "start"]
+__all__ = [
+    "Change",
+    "Plan",
+    "Replicated",
+    "Simulation",
+    "Trace",
+    "prepare",
+    "run",
+    "simulate",
+    "simulate_until",
+    "start",
+]
