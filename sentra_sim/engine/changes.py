@@ -34,6 +34,11 @@ class Simulation(Protocol):
         """The simulated time that it has come to, s since the load's start."""
         ...
 
+    @property
+    def lag_events(self) -> int:
+        """Events that the log has acknowledged and no poll of the group has taken yet."""
+        ...
+
     def advance(self, to_s: float) -> None:
         """Plays all events before `to_s`; those at `to_s` itself come after what is then applied."""
         ...

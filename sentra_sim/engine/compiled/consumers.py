@@ -60,6 +60,7 @@ def take(sim: Sim, owner: int) -> None:
         replica.head = frame.next
     replica.poll, replica.call = sim.polls, FETCHING
     sim.polls += 1
+    sim.lag_events -= poll.events
     run_job(sim, replica.thread, replica.fetch_work, poll.frames, poll.events)
 
 

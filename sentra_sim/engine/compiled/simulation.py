@@ -30,6 +30,11 @@ class CompiledSimulation:
         """The simulated time, s."""
         return float(self.tables.state["now"][0])
 
+    @property
+    def lag_events(self) -> int:
+        """The consumer group's lag."""
+        return int(self.tables.state["lag_events"][0])
+
     def advance(self, to_s: float) -> None:
         """Plays all events before `to_s`."""
         self._go(min(to_s, self.plan.cap_s))

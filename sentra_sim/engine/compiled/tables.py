@@ -50,7 +50,8 @@ STATE = _record(
     "seq heap_size soon_size ring_head ring_size full free_node frames polls requests listed taken message "
     "source_thread source_work network_delay batcher_server receive_work close_work timer_delay "
     "timer_set closing_head closing_tail "
-    "max_events in_flight acks_all max_poll_events",
+    "max_events in_flight acks_all max_poll_events "
+    "lag_events",
     "now cap seconds linger gather",
 )
 INDEX = _record("value")

@@ -62,4 +62,5 @@ class ConsumerModel:
             frame.poll = self.world.polls
             poll.add(frame)
         self.world.polls += 1
+        self.world.lag_events -= poll.events
         return poll

@@ -29,6 +29,11 @@ class ReferenceSimulation:
         """The simulated time, s."""
         return float(self.world.env.now)
 
+    @property
+    def lag_events(self) -> int:
+        """The consumer group's lag."""
+        return self.world.lag_events
+
     def advance(self, to_s: float) -> None:
         """Plays all events before `to_s`."""
         to_s = min(to_s, self.world.plan.cap_s)

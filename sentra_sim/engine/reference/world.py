@@ -60,6 +60,7 @@ class World:
         self.frames: list[Frame] = []
         self.event_frame = np.full(len(plan.partition), -1, dtype=np.int64)
         self.polls = 0
+        self.lag_events = 0  # of the consumer group: acknowledged by the log, not taken by a poll yet
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
 
     def finish(self) -> Trace:
