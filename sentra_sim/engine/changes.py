@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple, Protocol
 
 from sentra_sim.engine.trace import Trace
 from sentra_sim.errors import InputError
-from sentra_sim.scenario import Scenario
+from sentra_sim.scenario import Pool, Scenario
 
-Operation = Literal["demand"]
+Operation = Literal["demand", "weight"]
 
 
 class Change(NamedTuple):
@@ -18,6 +18,7 @@ class Change(NamedTuple):
     | operation | subject | value |
     |---|---|---|
     | `demand` | station | factor on all its CPU demands, for jobs that start from now on |
+    | `weight` | release of a pool, as `pricing/canary` | its share of the keys, from the next job on; the other releases have none |
     """
 
     at_s: float
@@ -72,3 +73,17 @@ def check_change(scenario: Scenario, change: Change) -> None:
             raise InputError(f"demand: must be of a station, got {change.subject!r}; valid names: {names}")
         if not change.value >= 0.0:
             raise InputError(f"demand: {change.subject}: must be a factor >= 0, got {change.value}; 1 changes nothing")
+    elif change.operation == "weight":
+        _check_weight(scenario, change)
+
+
+def _check_weight(scenario: Scenario, change: Change) -> None:
+    pools = {name: pool for name, pool in scenario.stations.items() if isinstance(pool, Pool)}
+    names = [f"{name}/{release}" for name, pool in pools.items() for release in pool.releases]
+    if change.subject not in names:
+        remedy = f"valid names: {', '.join(names)}" if names else "add releases to a pool"
+        raise InputError(f"weight: must be of a release, got {change.subject!r}; {remedy}")
+    if not 0.0 <= change.value <= 1.0:
+        raise InputError(
+            f"weight: {change.subject}: must be from 0 to 1, got {change.value}; 0 takes it out of service"
+        )

@@ -13,6 +13,14 @@ from sentra_sim.scenario import Broadcast, Log, Scenario
 # Ends of lingers that lie no further apart are one to a timer: rounding alone must not make two of them.
 SAME_MOMENT_S = 1e-9
 
+# A release's part of a job of its pool: release 0 is stable, then those of the scenario in their order; at_s is the job's end.
+STABLE = 0
+RELEASE_JOB = np.dtype(
+    [(name, np.int64) for name in ("release", "events", "failed", "checked", "wrong")]
+    + [(name, np.float64) for name in ("at_s", "cpu_s", "duration_s")],
+    align=True,
+)
+
 
 @dataclass(frozen=True)
 class Trace:
@@ -23,6 +31,8 @@ class Trace:
     `frame`: by offered event, shape (events,), -1 where no frame took it before the run ended.
     `cpu_s`: CPU seconds by process in the order of `processes` and whole second, shape (processes, seconds).
     `host_busy_s`: the same by host, shape (hosts, seconds).
+    `canary_events`: by frame, how many of its events a canary worked on, shape (frames,).
+    `release_jobs`: what each release did, of the jobs that a canary had a part in, in order of their ends; dtype RELEASE_JOB.
     """
 
     partition: NDArray[np.int16]
@@ -32,6 +42,8 @@ class Trace:
     frame: NDArray[np.int64]
     cpu_s: NDArray[np.float64]
     host_busy_s: NDArray[np.float64]
+    canary_events: NDArray[np.int32]
+    release_jobs: NDArray[np.void]
 
 
 def used_seconds(cpu_s: NDArray[np.float64], seconds: float) -> int:

@@ -224,8 +224,39 @@ class ConsumerGroup(Station):
     hop: Hop = "started"
 
 
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Factor = Annotated[float, Field(ge=1.0)]
+
+
+class Release(Model):
+    """A release of a pool's code beside `stable`: its share of the keys, and what is wrong with it.
+
+    The demand of its jobs is the pool's times `factor`, for a share `tail_share` of them times `tail_factor` as well, for its first
+    `cold_events` events times `cold_factor`, and grows by `leak_per_s` of itself a second from its start on. A share `errors` of
+    its jobs fails before any work is done; stable then works on those events, as a job of its own. Its answers wait `wait_s`, which costs
+    no CPU. A share `wrong` of its events gets a wrong result, of which the shadow check sees a sample.
+    """
+
+    weight: Share = 0.0
+    factor: PositiveFloat = 1.0
+    tail_share: Share = 0.0
+    tail_factor: Factor = 1.0
+    cold_events: NonNegativeInt = 0
+    cold_factor: Factor = 1.0
+    leak_per_s: NonNegativeFloat = 0.0
+    errors: Share = 0.0
+    wait_s: NonNegativeFloat = 0.0
+    wrong: Share = 0.0
+
+
 class Pool(Station):
-    """`threads` workers that serve one queue in order of arrival; a job is a poll. `delay` follows the CPU work."""
+    """`threads` workers that serve one queue in order of arrival; a job is a poll. `delay` follows the CPU work.
+
+    `releases` are versions that may work on a share of the keys in place of the pool's own, which is called `stable`; one of them,
+    the canary, has weight at a time. A poll stays one job: a thread works on stable's events, then on the canary's; each part costs
+    `job_s`, its share of the frames' cost and its events'. A share `shadow_share` of the canary's events is worked on by stable
+    too, which tells wrong results.
+    """
 
     kind: Literal["pool"]
     threads: PositiveInt = 1
@@ -233,6 +264,8 @@ class Pool(Station):
     delay: Delay = Delay()
     hop: Hop
     to: tuple[Name, ...] = ()
+    releases: dict[Name, Release] = Field(default={}, json_schema_extra=LATER)
+    shadow_share: Share = Field(default=0.1, json_schema_extra=LATER)
 
 
 class Store(Station):

@@ -20,6 +20,7 @@ from sentra_sim.scenario.schema import (
 )
 
 INTENDED = "intended"
+STABLE_NAME = "stable"  # the release that is a pool's own demand
 FLOW_KPIS = (
     "throughput_eps",
     "delivered_ratio",
@@ -124,6 +125,7 @@ def check_topology(scenario: Scenario, *, place: str) -> None:
     for name, station in scenario.stations.items():
         _check_station(scenario, name, station, place)
     _check_reach(scenario, place)
+    _check_releases(scenario, place)
     edges = hop_edges(scenario)
     _check_hops(scenario, [edge.hop for edge in edges], place)
     _check_slo(scenario, place)
@@ -198,6 +200,25 @@ def _check_reach(scenario: Scenario, place: str) -> None:
         if name not in visits:
             raise ScenarioError(
                 f"{place}: stations.{name}: must be reached from the source, got no edge to it; name it in a `to` or `calls`"
+            )
+
+
+def _check_releases(scenario: Scenario, place: str) -> None:
+    pools = [(name, pool) for name, pool in scenario.stations.items() if isinstance(pool, Pool) and pool.releases]
+    if len(pools) > 1:
+        names = ", ".join(name for name, _ in pools)
+        raise ScenarioError(f"{place}: stations: must have releases in one pool at most, got {names}; keep one")
+    for name, pool in pools:
+        weighted = [release for release, spec in pool.releases.items() if spec.weight > 0.0]
+        if len(weighted) > 1:
+            raise ScenarioError(
+                f"{place}: stations.{name}.releases: must give weight to one release at most, "
+                f"got {', '.join(weighted)}; set the others to 0"
+            )
+        if STABLE_NAME in pool.releases:
+            raise ScenarioError(
+                f"{place}: stations.{name}.releases.{STABLE_NAME}: must be another name, for {STABLE_NAME} is the pool's own demand; "
+                "write that under demand"
             )
 
 

@@ -1,15 +1,10 @@
 """The consumer group: its lag, who owns which partition, and what happens to a poll that fails; both engines alike."""
 
-from collections.abc import Sequence
-from typing import Any
-
-import numpy as np
 import pytest
 
-from sentra_sim.engine import Change, prepare, run
+from sentra_sim.engine import prepare, run
 from sentra_sim.engine.run import start
-from tests.pipelines import bare, hop_times, sentra
-from tests.property.test_engines_equal import play_both
+from tests.pipelines import bare, hop_times
 
 
 @pytest.mark.parametrize("engine", ["compiled", "reference"])

@@ -15,6 +15,7 @@ from sentra_sim.engine.compiled.calendar import (
     quiet,
 )
 from sentra_sim.engine.compiled.memory import (
+    Row,
     Sim,
     cpu_at,
     entry_at,
@@ -31,9 +32,21 @@ from sentra_sim.engine.compiled.memory import (
 @plain
 def run_job(sim: Sim, thread: int, work: int, frames: int, events: int) -> None:
     """Starts a thread's job: its demand, then a core or a place in the queue."""
-    row, job = thread_at(sim, thread), work_at(sim, work)
+    job = work_at(sim, work)
+    spend_on(sim, thread, job, (job.job + job.frame * frames + job.event * events) * job.factor * draw(sim, job))
+
+
+@plain
+def spend(sim: Sim, thread: int, work: int, demand: float) -> None:
+    """Starts a thread's job that costs so much and the cold term of a kind of work."""
+    spend_on(sim, thread, work_at(sim, work), demand)
+
+
+@inline
+def spend_on(sim: Sim, thread: int, job: Row, demand: float) -> None:
+    """Adds the cold term to a job's demand and gives its thread a core or a place in the queue."""
+    row = thread_at(sim, thread)
     host = host_at(sim, row.host)
-    demand = (job.job + job.frame * frames + job.event * events) * job.factor * draw(sim, job)
     if job.cold > 0.0:
         gap = sim.now - row.finished
         demand += job.cold * (gap / (gap + job.tau) if row.finished >= 0.0 else 1.0)

@@ -9,7 +9,8 @@ from sentra_sim.engine.compiled.jobs import next_job
 from sentra_sim.engine.compiled.memory import Sim, inline, link_at, node_at, plain, poll_at, station_at, thread_at
 from sentra_sim.engine.compiled.polls import offer, stamp
 from sentra_sim.engine.compiled.queues import free
-from sentra_sim.engine.compiled.tables import SEND, SERVE, SUBSCRIBE
+from sentra_sim.engine.compiled.releases import split_done
+from sentra_sim.engine.compiled.tables import SEND, SERVE, SPLITS, SUBSCRIBE
 
 
 @plain
@@ -96,6 +97,9 @@ def station_done(sim: Sim, thread: int) -> None:
         next_job(sim, thread)
     elif role == SUBSCRIBE:
         stamp(sim, ref, station.second_hop)
+        next_job(sim, thread)
+    elif role == SPLITS:
+        split_done(sim, thread)
         next_job(sim, thread)
     else:
         push(sim, delay_of(sim, station.delay), FLUSHED, row.unit, ref)

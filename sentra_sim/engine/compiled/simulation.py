@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentra_sim.engine.changes import Change, check_change
 from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, begin, finish, play_until
 from sentra_sim.engine.compiled.tables import Tables, build_tables
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.trace import Trace, host_busy, used_seconds
+from sentra_sim.scenario.keys import PLACES
 
 FIRST_ROOM = 1024
 
@@ -80,6 +82,20 @@ class CompiledSimulation:
 def _apply(tables: Tables, change: Change) -> None:
     if change.operation == "demand":
         tables.arrays["works"]["factor"][tables.works_of[change.subject]] = change.value
+    elif change.operation == "weight":
+        _set_weight(tables, tables.release_rows[change.subject], change.value)
+
+
+def _set_weight(tables: Tables, number: int, weight: float) -> None:
+    """Gives a release its share of the keys; the others have none."""
+    release, state = tables.arrays["releases"][number], tables.state
+    release["threshold"] = round(weight * PLACES)
+    if weight > 0.0:
+        state["canary"] = number
+        if not release["begun"]:
+            release["begun"], release["started"] = 1, state["now"][0]
+    elif state["canary"][0] == number:
+        state["canary"] = -1
 
 
 def _trace(plan: Plan, tables: Tables) -> Trace:
@@ -94,4 +110,12 @@ def _trace(plan: Plan, tables: Tables) -> Trace:
         frame=tables.arrays["event_frame"],
         cpu_s=cpu,
         host_busy_s=host_busy(plan.scenario, cpu),
+        canary_events=_canary_events(tables, count),
+        release_jobs=tables.arrays["release_jobs"][: int(tables.state["release_jobs_done"][0])].copy(),
     )
+
+
+def _canary_events(tables: Tables, frames: int) -> NDArray[np.int32]:
+    if not tables.state["by_key"][0]:
+        return np.zeros(frames, dtype=np.int32)
+    return tables.arrays["marks"]["canary_events"][:frames].astype(np.int32)

@@ -11,9 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.engine.plan import Plan, background_owners, background_purpose, broker_name, replica_name, station_of
-from sentra_sim.engine.trace import process_hosts
+from sentra_sim.engine.plan import (
+    Plan,
+    background_owners,
+    background_purpose,
+    broker_name,
+    release_name,
+    replica_name,
+    station_of,
+)
+from sentra_sim.engine.trace import RELEASE_JOB, process_hosts
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
+from sentra_sim.scenario.keys import PLACES
 from sentra_sim.scenario.schema import AnyStation, Delay, Demand
 
 Table = NDArray[np.void]
@@ -28,7 +37,8 @@ def _record(ints: str, floats: str = "") -> np.dtype[np.void]:
 ADDRESSES = (
     "heap soon ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers followers replicas calls "
-    "stations links backgrounds cpu virtual"
+    "stations links backgrounds cpu virtual "
+    "marks next_event place splits releases release_jobs"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
@@ -51,8 +61,8 @@ STATE = _record(
     "source_thread source_work network_delay batcher_server receive_work close_work timer_delay "
     "timer_set closing_head closing_tail "
     "max_events in_flight acks_all max_poll_events "
-    "lag_events",
-    "now cap seconds linger gather",
+    "lag_events by_key canary release_jobs_done",
+    "now cap seconds linger gather shadow_share",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
@@ -83,12 +93,18 @@ STATION = _record(
     "flush last_start",
 )
 BACKGROUND = _record("thread work", "every due")
+MARK = _record("last_event counted canary_events")  # what is noted of a frame beside its way; empty where nothing is
+SPLIT = _record("release canary failed checked wrong left", "stable cost total begun")  # a poll at a pool with releases
+RELEASE = _record(
+    "threshold cold_events worked noise tail_draw error_draw shadow_draw begun",
+    "factor tail_share tail_factor errors leak cold_factor wait wrong started",
+)
 
 
 SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
 
 # Roles of threads: whose loop goes on when the thread's job is done.
-SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK = range(9)
+SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK, SPLITS = range(10)
 
 
 @dataclass(frozen=True)
@@ -101,6 +117,7 @@ class Tables:
     state: Table
     arrays: dict[str, NDArray[Any]]
     works_of: dict[str, list[int]]  # rows of `works` by station
+    release_rows: dict[str, int]  # rows of `releases` by pool/release
 
 
 def build_tables(plan: Plan, room: int) -> Tables:
@@ -136,6 +153,7 @@ class _Builder:
         self.links: list[int] = []
         self.followers: list[int] = []
         self.backgrounds: list[dict[str, float]] = []
+        self.release_rows: dict[str, int] = {}
 
     def build(self, room: int) -> Tables:
         """Numbers all stations and returns the tables."""
@@ -183,6 +201,7 @@ class _Builder:
             "backgrounds": _rows(BACKGROUND, self.backgrounds),
             "cpu": np.zeros((len(process_hosts(scenario)), seconds)),
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
+            **self._release_arrays(),
         }
         counts = {
             "room": room,
@@ -200,7 +219,7 @@ class _Builder:
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
-        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of)
+        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of, self.release_rows)
 
     def _fill(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -366,8 +385,56 @@ class _Builder:
         if isinstance(station, Store) and station.flush_s > 0.0:
             row |= {"thread": self._thread(WRITE, unit, station, process, station.host), "flush": station.flush_s}
         else:
-            row["server"] = self._queue(SERVE, unit, station, process, station.host, threads=station.threads)
+            role = SPLITS if isinstance(station, Pool) and station.releases else SERVE
+            row["server"] = self._queue(role, unit, station, process, station.host, threads=station.threads)
         return row
+
+    def _release_arrays(self) -> dict[str, NDArray[Any]]:
+        """What releases need: a list of each frame's events, a poll's split, their account; hardly anything without any."""
+        pools = [(name, pool) for name, pool in self.plan.scenario.stations.items() if isinstance(pool, Pool)]
+        name, pool = next(((name, pool) for name, pool in pools if pool.releases), ("", None))
+        most, events = (self.plan.max_frames, len(self.plan.partition)) if pool is not None else (0, 0)
+        marks = np.zeros(most, MARK)
+        marks["last_event"] = -1
+        self.state["by_key"], self.state["canary"] = pool is not None, -1
+        self.state["shadow_share"] = pool.shadow_share if pool is not None else 0.0
+        return {
+            "marks": marks,
+            "next_event": np.zeros(events, dtype=np.int64),
+            "place": self.plan.place,
+            "splits": np.zeros(most, SPLIT),
+            "releases": _rows(RELEASE, self._releases(name, pool) if pool is not None else []),
+            "release_jobs": np.zeros(2 * most, RELEASE_JOB),
+        }
+
+    def _releases(self, name: str, pool: Pool) -> list[dict[str, float]]:
+        rows: list[dict[str, float]] = []
+        for number, (release, spec) in enumerate(pool.releases.items()):
+            owner = release_name(name, release)
+            self.release_rows[owner] = number
+            unit = Delay(mean_s=1.0)  # a delay row of mean 1 gives the numbers of a stream as they are
+            if spec.weight > 0.0:
+                self.state["canary"] = number
+            rows.append(
+                {
+                    "threshold": round(spec.weight * PLACES),
+                    "cold_events": spec.cold_events,
+                    "noise": self._delay((owner, "demand"), unit),
+                    "tail_draw": self._delay((owner, "tail"), unit),
+                    "error_draw": self._delay((owner, "error"), unit),
+                    "shadow_draw": self._delay((owner, "shadow"), unit),
+                    "begun": spec.weight > 0.0,
+                    "factor": spec.factor,
+                    "tail_share": spec.tail_share,
+                    "tail_factor": spec.tail_factor,
+                    "errors": spec.errors,
+                    "leak": spec.leak_per_s,
+                    "cold_factor": spec.cold_factor,
+                    "wait": spec.wait_s,
+                    "wrong": spec.wrong,
+                }
+            )
+        return rows
 
     def _backgrounds(self) -> None:
         for name, station in self.plan.scenario.stations.items():

@@ -60,7 +60,10 @@ class Thread:
         """Starts a job; the event returned happens when its CPU demand has been served."""
         demand = work.demand
         busy = demand.job_s + demand.frame_s * frames + demand.event_s * events
-        busy = busy * work.factor() * work.draws.next()
+        return self.spend(busy * work.factor() * work.draws.next(), demand)
+
+    def spend(self, busy: float, demand: Demand) -> simpy.Event:
+        """Starts a job that costs so much and the cold term of a demand."""
         if demand.cold_s > 0.0:
             busy += demand.cold_s * self._coldness(demand.cold_tau_s)
         self.remaining_s = busy / self.host.speed

@@ -99,5 +99,9 @@ def make_served(world: World, name: str, *, called: bool) -> ServedModel | Broad
     if isinstance(spec, Broadcast):
         return BroadcastModel(world, name, spec)
     assert isinstance(spec, Pool | Store)  # held by check_topology
+    if isinstance(spec, Pool) and spec.releases:
+        from sentra_sim.engine.reference.releases import ReleasesModel
+
+        return ReleasesModel(world, name, spec, called=called)
     kind = FlushingModel if isinstance(spec, Store) and spec.flush_s > 0.0 else ServedModel
     return kind(world, name, spec, called=called)

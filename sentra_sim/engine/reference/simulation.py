@@ -45,6 +45,9 @@ class ReferenceSimulation:
         check_change(self.world.scenario, change)
         if change.operation == "demand":
             self.world.factor[change.subject] = change.value
+        elif change.operation == "weight":
+            assert self.world.releases is not None  # held by check_change
+            self.world.releases.set_weight(change.subject.partition("/")[2], change.value)
 
     def trace(self) -> Trace:
         """Plays to the end."""

@@ -5,16 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
 
 from sentra_sim.engine.plan import Plan, station_of
 from sentra_sim.engine.reference.hosts import Draws, Thread, Work, make_host
-from sentra_sim.engine.trace import Trace, host_busy, process_hosts, used_seconds
+from sentra_sim.engine.trace import RELEASE_JOB, Trace, host_busy, process_hosts, used_seconds
 from sentra_sim.scenario import hop_edges, processes
 from sentra_sim.scenario.schema import Delay, Demand
+
+if TYPE_CHECKING:
+    from sentra_sim.engine.reference.releases import ReleasesModel
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -28,6 +31,8 @@ class Frame:
     hops_s: list[float]
     events: int = 0
     poll: int = -1
+    canary_events: int = 0
+    members: list[int] = field(default_factory=list)  # its events, where releases are told by their keys
 
 
 @dataclass(eq=False)
@@ -38,6 +43,7 @@ class Batch:
     events: int = 0
     missing: int = 0  # followers that have not replicated a request yet
     reply: simpy.Event | None = None  # what the consumer of a poll waits for
+    left: int = 0  # events of a poll that a canary has failed and stable is to work on
 
     def add(self, frame: Frame) -> None:
         """Takes a frame along."""
@@ -61,6 +67,9 @@ class World:
         self.event_frame = np.full(len(plan.partition), -1, dtype=np.int64)
         self.polls = 0
         self.lag_events = 0  # of the consumer group: acknowledged by the log, not taken by a poll yet
+        self.place: list[int] = plan.place.tolist()
+        self.releases: ReleasesModel | None = None
+        self.release_jobs: list[tuple[float, ...]] = []
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
 
     def finish(self) -> Trace:
@@ -77,6 +86,8 @@ class World:
             frame=self.event_frame,
             cpu_s=cpu_s,
             host_busy_s=host_busy(plan.scenario, cpu_s),
+            canary_events=np.array([frame.canary_events for frame in self.frames], dtype=np.int32),
+            release_jobs=np.array(self.release_jobs, dtype=RELEASE_JOB),
         )
 
     def thread(self, process: int, *, low: bool) -> Thread:

@@ -1,0 +1,30 @@
+"""Draws what a random pipeline's pools and consumer group do beyond the plain poll loop."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+shares = st.sampled_from([0.0, 0.3, 1.0])
+releases = st.fixed_dictionaries(
+    {"weight": st.just(0.0)},
+    optional={
+        "factor": st.sampled_from([0.5, 4.0]),
+        "tail_share": shares,
+        "tail_factor": st.just(5.0),
+        "cold_events": st.integers(0, 40),
+        "cold_factor": st.just(10.0),
+        "leak_per_s": st.sampled_from([0.0, 3.0]),
+        "errors": shares,
+        "wait_s": st.sampled_from([0.0, 0.001, 0.01]),
+        "wrong": shares,
+    },
+)
+
+
+def vary_group(draw: st.DrawFn, stations: dict[str, Any]) -> None:
+    """Gives one pool releases."""
+    pools = [station for station in stations.values() if station["kind"] == "pool"]
+    if pools and draw(st.booleans()):
+        pools[0]["releases"] = {"one": draw(releases), "two": draw(releases)}
+        pools[0]["releases"]["one"]["weight"] = draw(st.sampled_from([0.0, 0.1, 0.5, 1.0]))
+        pools[0]["shadow_share"] = draw(shares)
