@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple, Protocol
 
 from sentra_sim.engine.trace import Trace
 from sentra_sim.errors import InputError
-from sentra_sim.scenario import Pool, Scenario
+from sentra_sim.scenario import ConsumerGroup, Pool, Scenario, only
 
-Operation = Literal["demand", "weight"]
+Operation = Literal["demand", "weight", "replicas", "kill", "start", "stop"]
 
 
 class Change(NamedTuple):
@@ -19,6 +19,9 @@ class Change(NamedTuple):
     |---|---|---|
     | `demand` | station | factor on all its CPU demands, for jobs that start from now on |
     | `weight` | release of a pool, as `pricing/canary` | its share of the keys, from the next job on; the other releases have none |
+    | `replicas` | consumer group | how many consumers run: those with the lowest numbers are started first, stopped last |
+    | `kill`, `start` | consumer, as `worker-2` | ends at once, its poll not committed; starts again |
+    | `stop` | consumer, as `worker-2` | ends in order: it finishes its poll, commits and leaves the group |
     """
 
     at_s: float
@@ -75,6 +78,33 @@ def check_change(scenario: Scenario, change: Change) -> None:
             raise InputError(f"demand: {change.subject}: must be a factor >= 0, got {change.value}; 1 changes nothing")
     elif change.operation == "weight":
         _check_weight(scenario, change)
+    elif change.operation == "replicas":
+        _check_replicas(scenario, change)
+    else:
+        consumer_of(scenario, change.subject)
+
+
+def consumer_of(scenario: Scenario, subject: str) -> int:
+    """Returns the number, from 0, of the consumer called so.
+
+    Raises:
+        InputError: there is none.
+    """
+    name, group = only(scenario, ConsumerGroup)
+    names = [f"{name}-{number + 1}" for number in range(group.most_replicas)]
+    if subject not in names:
+        raise InputError(f"consumer: must be one of {', '.join(names)}, got {subject!r}; for more set max_replicas")
+    return names.index(subject)
+
+
+def _check_replicas(scenario: Scenario, change: Change) -> None:
+    name, group = only(scenario, ConsumerGroup)
+    if change.subject != name:
+        raise InputError(f"replicas: must be of the consumer group, got {change.subject!r}; write {name!r}")
+    if change.value not in range(group.most_replicas + 1):
+        raise InputError(
+            f"replicas: {name}: must be a whole number from 0 to {group.most_replicas}, got {change.value:g}; for more set max_replicas"
+        )
 
 
 def _check_weight(scenario: Scenario, change: Change) -> None:

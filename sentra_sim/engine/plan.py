@@ -7,7 +7,7 @@ the stations that they have in common.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ from sentra_sim.scenario.arrivals import Offered, draw_offered
 from sentra_sim.scenario.keys import partition_of, places_of
 from sentra_sim.scenario.schema import AnyStation, Noise
 
+HEARTBEAT = "heartbeat"  # the purpose of the phase at which a consumer sends its first
 UNIFORM = Noise(dist="quantiles", quantiles=(0.0, 1.0))  # on [0, 1): of chances, not of demands
 MIN_DRAIN_S = 10.0  # a run may go on for at least this long after the load has stopped
 
@@ -41,7 +42,7 @@ class Plan:
     `partition` has shape (events,); so has `place`, which tells a canary's events, where a pool has releases, else none.
     `multipliers` holds, by (owner, purpose), the factors with mean one by which the demands or
     delays of that purpose are multiplied, in order of use; a constant one has shape (1,). `phase` holds, by the same
-    key, at which fraction of its period a background job first runs.
+    key, at which fraction of its period a background job first runs, or how far a consumer is in that of its heartbeats.
     """
 
     scenario: Scenario
@@ -98,7 +99,7 @@ def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None 
         streams=streams,
         multipliers={key: _multipliers(entry, seed, like) for key, entry in streams.items()},
         place=places_of(offered.keys).astype(np.int64) if has_releases(scenario) else np.zeros(0, dtype=np.int64),
-        phase={key: float(stream(seed, key[0], f"{key[1]}-phase").random()) for key in streams if _is_background(key)},
+        phase={key: float(stream(seed, key[0], f"{key[1]}-phase").random()) for key in _periodic(scenario, streams)},
     )
 
 
@@ -139,8 +140,10 @@ def background_owners(name: str, station: AnyStation) -> tuple[str, ...]:
     return (name,)
 
 
-def _is_background(key: tuple[str, str]) -> bool:
-    return key[1].startswith("background-")
+def _periodic(scenario: Scenario, streams: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    yield from (key for key in streams if key[1].startswith("background-"))
+    name, group = only(scenario, ConsumerGroup)
+    yield from ((replica_name(name, number), HEARTBEAT) for number in range(group.most_replicas))
 
 
 def _max_frames(scenario: Scenario, events: int, seconds: float) -> int:
@@ -181,10 +184,11 @@ def _station_streams(name: str, station: AnyStation, messages: int, frames: int)
                 for purpose in ("append", "replicate", "replication", "fetch"):
                     yield Stream(broker_name(name, number), purpose, getattr(station, purpose).noise, frames)
         case ConsumerGroup():
-            for number in range(station.replicas):
+            for number in range(station.most_replicas):
                 yield Stream(replica_name(name, number), "fetch", station.fetch.noise, frames)
                 yield Stream(replica_name(name, number), "process", station.process.noise, frames)
                 yield Stream(replica_name(name, number), "finish", station.finish.noise, frames)
+                yield Stream(replica_name(name, number), "dedupe", station.dedupe.noise, frames)
         case Pool() | Store():
             yield Stream(name, "demand", station.demand.noise, frames)
             yield Stream(name, "delay", station.delay.noise, frames)

@@ -26,6 +26,7 @@ SCHEMA_VERSION = 1
 
 Hop = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+Rebalance = Literal["eager", "cooperative", "static"]
 Distribution = Literal["constant", "exponential", "lognormal", "quantiles"]
 
 
@@ -206,11 +207,23 @@ class Log(Station):
 class ConsumerGroup(Station):
     """Workers in a poll loop: take what is there, work on it, call the stores one after another, poll again.
 
-    Replica r owns the partitions congruent to r. One that had nothing to do waits `gather_s` after the first frame for more to come:
-    fewer and fuller polls. A poll takes whole frames in order of availability until `max_poll_events`; `fetch`
+    At first replica r owns the partitions congruent to r. One that had nothing to do waits `gather_s` after the first frame for more to
+    come: fewer and fuller polls. A poll takes whole frames in order of availability until `max_poll_events`; `fetch`
     is spent before and `process` after the frames count as started, both on the replica's one thread. Each station in `calls`
     gets the poll as one job and is waited for before the next is called; `finish` is spent, on the same thread, between the last
-    answer and the next poll.
+    answer and the next poll. A poll is committed after that.
+
+    Up to `max_replicas` consumers (0: `replicas`) may run as the group grows and shrinks; a new one joins `ready_s` after its
+    start. `rebalance` says how partitions change hands. With `eager` (Kafka's RangeAssignor and RoundRobinAssignor) all consumers give all
+    partitions up, each at its next heartbeat or after the poll that this finds under way, and `join_s` after the last has done so all
+    go on. With `cooperative` (CooperativeStickyAssignor, and the consumer protocol of KIP-848) only partitions that move stop: their old
+    owner gives them up likewise, the new one has them `join_s` after its own next heartbeat. `static` is that with a
+    `group.instance.id` each (KIP-345): a consumer that ends tells nobody, and takes its own partitions again if it is back before its
+    session is over. `heartbeat_s`, `session_timeout_s` are `heartbeat.interval.ms`, `session.timeout.ms`, with Kafka's defaults.
+
+    The poll of a consumer that is killed is taken again by whoever owns its partitions then. What had taken effect by then (it was
+    visible in the first store of `calls`; without one in the last of them; without any it had started) takes effect again, and its
+    frame counts as `duplicate`; unless the group is `idempotent`: then the effect is refused, which costs `dedupe` beside `process`.
     """
 
     kind: Literal["consumer_group"]
@@ -222,6 +235,25 @@ class ConsumerGroup(Station):
     finish: Demand = Demand()
     calls: tuple[Name, ...] = ()
     hop: Hop = "started"
+    max_replicas: NonNegativeInt = Field(default=0, json_schema_extra=LATER)
+    rebalance: Rebalance = Field(default="cooperative", json_schema_extra=LATER)
+    heartbeat_s: PositiveFloat = Field(default=3.0, json_schema_extra=LATER)
+    session_timeout_s: PositiveFloat = Field(default=45.0, json_schema_extra=LATER)
+    join_s: NonNegativeFloat = Field(default=0.1, json_schema_extra=LATER)
+    ready_s: NonNegativeFloat = Field(default=0.5, json_schema_extra=LATER)
+    idempotent: bool = Field(default=False, json_schema_extra=LATER)
+    dedupe: Demand = Field(default=Demand(), json_schema_extra=LATER)
+
+    @model_validator(mode="after")
+    def _room_for_replicas(self) -> Self:
+        if 0 < self.max_replicas < self.replicas:
+            raise ValueError(f"must set max_replicas no lower than replicas ({self.replicas})")
+        return self
+
+    @property
+    def most_replicas(self) -> int:
+        """How many consumers may run at a time."""
+        return max(self.replicas, self.max_replicas)
 
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

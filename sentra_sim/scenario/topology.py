@@ -78,6 +78,16 @@ def hop_edges(scenario: Scenario) -> tuple[HopEdge, ...]:
     return tuple(edges)
 
 
+def effect_hop(scenario: Scenario) -> str:
+    """Returns the hop at which a frame takes effect: in the first store that the group calls, else in the last station, else at work."""
+    _, group = only(scenario, ConsumerGroup)
+    called = [scenario.stations[name] for name in group.calls]
+    stores = [station for station in called if isinstance(station, Store)]
+    deciding: list[AnyStation] = [*stores[:1], *called[-1:], group]
+    assert isinstance(deciding[0], Pool | Store | ConsumerGroup)  # held by check_topology
+    return deciding[0].hop
+
+
 def kpi_names(scenario: Scenario) -> tuple[str, ...]:
     """Returns the names of the KPIs of a run of the scenario, in the order in which `sentra_sim.kpi` computes them."""
     return (*(f"{span}_{quantile}_s" for span in scenario.kpis for quantile in ("p50", "p95", "p99")), *FLOW_KPIS)

@@ -21,8 +21,33 @@ releases = st.fixed_dictionaries(
 )
 
 
+groups = st.fixed_dictionaries(
+    {"max_replicas": st.integers(3, 4), "rebalance": st.sampled_from(["eager", "cooperative", "static"])},
+    optional={
+        "heartbeat_s": st.sampled_from([0.003, 0.02]),
+        "session_timeout_s": st.sampled_from([0.01, 0.05]),
+        "join_s": st.sampled_from([0.0, 0.01]),
+        "ready_s": st.sampled_from([0.0, 0.01]),
+        "idempotent": st.booleans(),
+        "dedupe": st.just({"event_s": 1e-4}),
+    },
+)
+happenings = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.05, 0.1, 0.1003, 0.13, 0.2, 0.29]),
+        st.sampled_from(
+            [(operation, f"group-{number}", 0.0) for operation in ("kill", "start", "stop") for number in (1, 2, 3)]
+            + [("replicas", "group", float(number)) for number in range(4)]
+        ),
+    ),
+    max_size=5,
+)
+
+
 def vary_group(draw: st.DrawFn, stations: dict[str, Any]) -> None:
-    """Gives one pool releases."""
+    """Gives one pool releases, and the group a protocol."""
+    if draw(st.booleans()):
+        stations["group"] |= draw(groups)
     pools = [station for station in stations.values() if station["kind"] == "pool"]
     if pools and draw(st.booleans()):
         pools[0]["releases"] = {"one": draw(releases), "two": draw(releases)}

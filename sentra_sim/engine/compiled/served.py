@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import FLUSHED, HEARD, NONE, REPLY, VISIBLE, WRITER_DUE, delay_of, push, quiet
-from sentra_sim.engine.compiled.consumers import consumer_done
+from sentra_sim.engine.compiled.consumers import replied
 from sentra_sim.engine.compiled.hosts import run_job
 from sentra_sim.engine.compiled.jobs import next_job
 from sentra_sim.engine.compiled.memory import Sim, inline, link_at, node_at, plain, poll_at, station_at, thread_at
@@ -28,9 +28,9 @@ def reply_last(sim: Sim, number: int, poll: int) -> None:
     if not station_at(sim, number).called:
         return
     if quiet(sim):
-        consumer_done(sim, poll_at(sim, poll).replica)
+        replied(sim, poll)
     else:
-        push(sim, 0.0, REPLY, poll_at(sim, poll).replica, NONE)
+        push(sim, 0.0, REPLY, poll, NONE)
 
 
 @plain
@@ -79,7 +79,7 @@ def flushed(sim: Sim, number: int, node: int) -> None:
         free(sim, node)
         visible(sim, number, poll)
         if station_at(sim, number).called:
-            push(sim, 0.0, REPLY, poll_at(sim, poll).replica, NONE)
+            push(sim, 0.0, REPLY, poll, NONE)
         node = after
 
 

@@ -5,14 +5,26 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.engine.changes import Change, check_change
-from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, begin, finish, play_until
+from sentra_sim.engine.changes import Change, check_change, consumer_of
+from sentra_sim.engine.compiled.loop import (
+    FULL,
+    KILL,
+    OUT_OF_BOUNDS,
+    SCALE,
+    START,
+    STOP,
+    begin,
+    change_group,
+    finish,
+    play_until,
+)
 from sentra_sim.engine.compiled.tables import Tables, build_tables
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.trace import Trace, host_busy, settle, used_seconds
 from sentra_sim.scenario.keys import PLACES
 
 FIRST_ROOM = 1024
+GROUP_OPERATIONS = {"kill": KILL, "start": START, "stop": STOP}
 
 
 class CompiledSimulation:
@@ -69,8 +81,7 @@ class CompiledSimulation:
 
     def _step(self, step: Change | float) -> bool:
         if isinstance(step, Change):
-            _apply(self.tables, step)
-            return True
+            return _apply(self.plan, self.tables, step)
         if step > 0.0 and not self.begun:
             begin(self.tables.state)
             self.begun = True
@@ -79,11 +90,18 @@ class CompiledSimulation:
         return bool(status != FULL)
 
 
-def _apply(tables: Tables, change: Change) -> None:
+def _apply(plan: Plan, tables: Tables, change: Change) -> bool:
+    """Makes a change; tells whether there was room for it."""
     if change.operation == "demand":
         tables.arrays["works"]["factor"][tables.works_of[change.subject]] = change.value
     elif change.operation == "weight":
         _set_weight(tables, tables.release_rows[change.subject], change.value)
+    elif change.operation == "replicas":
+        return bool(change_group(tables.state, SCALE, int(change.value)) != FULL)
+    elif change.operation in GROUP_OPERATIONS:
+        number = consumer_of(plan.scenario, change.subject)
+        return bool(change_group(tables.state, GROUP_OPERATIONS[change.operation], number) != FULL)
+    return True
 
 
 def _set_weight(tables: Tables, number: int, weight: float) -> None:

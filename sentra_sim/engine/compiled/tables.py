@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentra_sim.engine.plan import (
+    HEARTBEAT,
     Plan,
     background_owners,
     background_purpose,
@@ -24,6 +25,7 @@ from sentra_sim.engine.trace import RELEASE_JOB, process_hosts
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
 from sentra_sim.scenario.keys import PLACES
 from sentra_sim.scenario.schema import AnyStation, Delay, Demand
+from sentra_sim.scenario.topology import effect_hop
 
 Table = NDArray[np.void]
 
@@ -38,7 +40,7 @@ ADDRESSES = (
     "heap soon ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers followers replicas calls "
     "stations links backgrounds cpu virtual "
-    "marks next_event place splits releases release_jobs"
+    "marks next_event place splits releases release_jobs owners"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
@@ -61,8 +63,9 @@ STATE = _record(
     "source_thread source_work network_delay batcher_server receive_work close_work timer_delay "
     "timer_set closing_head closing_tail "
     "max_events in_flight acks_all max_poll_events "
-    "lag_events by_key canary release_jobs_done",
-    "now cap seconds linger gather shadow_share",
+    "lag_events by_key canary release_jobs_done "
+    "orphan_head orphan_tail protocol preparing last_mark reread keeps_first effect idempotent",
+    "now cap seconds linger gather shadow_share heartbeat session_timeout join ready",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
@@ -86,7 +89,12 @@ BROKER = _record(
     "server append_work replicate_work replication_delay fetch_delay "
     "outstanding head tail frames events follower_first followers"
 )
-REPLICA = _record("thread fetch_work process_work finish_work head tail waiting poll call")
+REPLICA = _record(
+    "thread fetch_work process_work finish_work head tail waiting poll call dedupe_work "
+    "life session alive joined starting returning leaving giving_up heard told held space",
+    "phase",
+)
+OWNER = _record("owner target mark")  # of a partition: who polls it, who is to, in which round it became free
 STATION = _record(
     "server work delay handover hop link_first links called thread writer_waiting head tail "
     "second_server second_work second_hop",
@@ -102,6 +110,9 @@ RELEASE = _record(
 
 
 SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
+
+COOPERATIVE, EAGER, STATIC = range(3)  # how partitions change hands
+PROTOCOLS = {"cooperative": COOPERATIVE, "eager": EAGER, "static": STATIC}
 
 # Roles of threads: whose loop goes on when the thread's job is done.
 SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK, SPLITS = range(10)
@@ -190,8 +201,8 @@ class _Builder:
             "hops": np.empty((most, len(self.hop))),
             "request_table": np.empty(most, REQUEST),
             "request_frames": np.empty(most, np.int64),
-            "poll_table": np.empty(most, POLL),
-            "poll_frames": np.empty(most, np.int64),
+            "poll_table": np.empty(most + room, POLL),  # those of a killed consumer's poll are taken again
+            "poll_frames": np.empty(most + room, np.int64),
             "brokers": _rows(BROKER, brokers),
             "followers": np.array(self.followers, dtype=np.int64),
             "replicas": _rows(REPLICA, replicas),
@@ -201,7 +212,10 @@ class _Builder:
             "backgrounds": _rows(BACKGROUND, self.backgrounds),
             "cpu": np.zeros((len(process_hosts(scenario)), seconds)),
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
-            **self._release_arrays(),
+            **self._release_arrays(room),
+            "owners": _rows(
+                OWNER, [{"owner": at % group.replicas, "target": at % group.replicas} for at in range(partitions)]
+            ),
         }
         counts = {
             "room": room,
@@ -237,6 +251,14 @@ class _Builder:
             "acks_all": log.acks == "all",
             "max_poll_events": group.max_poll_events,
             "gather": group.gather_s,
+            "orphan_head": -1,
+            "protocol": PROTOCOLS[group.rebalance],
+            "heartbeat": group.heartbeat_s,
+            "session_timeout": group.session_timeout_s,
+            "join": group.join_s,
+            "ready": group.ready_s,
+            "effect": self.hop[effect_hop(plan.scenario)],
+            "idempotent": group.idempotent,
             "cap": plan.cap_s,
             "seconds": plan.seconds,
         }
@@ -348,10 +370,15 @@ class _Builder:
                 "fetch_work": self._work((replica_name(name, number), "fetch"), group.fetch),
                 "process_work": self._work((replica_name(name, number), "process"), group.process),
                 "finish_work": self._work((replica_name(name, number), "finish"), group.finish),
+                "dedupe_work": self._work((replica_name(name, number), "dedupe"), group.dedupe),
+                "phase": self.plan.phase[replica_name(name, number), HEARTBEAT],
                 "head": -1,
-                "waiting": 1,
+                "poll": -1,
+                "waiting": number < group.replicas,
+                "alive": number < group.replicas,
+                "joined": number < group.replicas,
             }
-            for number in range(group.replicas)
+            for number in range(group.most_replicas)
         ]
 
     def _served(self, name: str) -> dict[str, float]:
@@ -389,11 +416,12 @@ class _Builder:
             row["server"] = self._queue(role, unit, station, process, station.host, threads=station.threads)
         return row
 
-    def _release_arrays(self) -> dict[str, NDArray[Any]]:
+    def _release_arrays(self, room: int) -> dict[str, NDArray[Any]]:
         """What releases need: a list of each frame's events, a poll's split, their account; hardly anything without any."""
         pools = [(name, pool) for name, pool in self.plan.scenario.stations.items() if isinstance(pool, Pool)]
         name, pool = next(((name, pool) for name, pool in pools if pool.releases), ("", None))
         most, events = (self.plan.max_frames, len(self.plan.partition)) if pool is not None else (0, 0)
+        polls = most + room if most else 0
         marks = np.zeros(most, MARK)
         marks["last_event"] = -1
         self.state["by_key"], self.state["canary"] = pool is not None, -1
@@ -402,9 +430,9 @@ class _Builder:
             "marks": marks,
             "next_event": np.zeros(events, dtype=np.int64),
             "place": self.plan.place,
-            "splits": np.zeros(most, SPLIT),
+            "splits": np.zeros(polls, SPLIT),
             "releases": _rows(RELEASE, self._releases(name, pool) if pool is not None else []),
-            "release_jobs": np.zeros(2 * most, RELEASE_JOB),
+            "release_jobs": np.zeros(2 * polls, RELEASE_JOB),
         }
 
     def _releases(self, name: str, pool: Pool) -> list[dict[str, float]]:

@@ -2,58 +2,103 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Generator
 
 import simpy
 
-from sentra_sim.engine.plan import replica_name
+from sentra_sim.engine.plan import HEARTBEAT, replica_name
+from sentra_sim.engine.reference.membership import Member, Membership
 from sentra_sim.engine.reference.served import make_served
 from sentra_sim.engine.reference.world import Batch, Frame, Process, World
-from sentra_sim.scenario import ConsumerGroup, only
+from sentra_sim.scenario import ConsumerGroup, Log, only
 
 
 class ConsumerModel:
-    """The consumer group: replica r polls the partitions congruent to r, works, and calls the stations one after another."""
+    """The consumer group: each consumer polls the partitions that it owns, works, and calls the stations one after another."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.name, self.spec = only(world.scenario, ConsumerGroup)
         self.called = [make_served(world, name, called=True) for name in self.spec.calls]
-        self.ready: list[deque[Frame]] = [deque() for _ in range(self.spec.replicas)]
-        self.wake: list[simpy.Event | None] = [None] * self.spec.replicas
-        for number in range(self.spec.replicas):
-            world.env.process(self._poll_loop(number))
+        self.members = [self._member(number) for number in range(self.spec.most_replicas)]
+        partitions = only(world.scenario, Log)[1].partitions
+        self.owner = [partition % self.spec.replicas for partition in range(partitions)]  # -1: nobody for now
+        self.orphans: deque[Frame] = deque()  # frames of partitions that nobody owns
+        self.membership = Membership(world, self)
+        for member in self.members[: self.spec.replicas]:
+            member.alive = member.joined = True
+            self.begin(member)
+
+    def _member(self, number: int) -> Member:
+        world, owner = self.world, replica_name(self.name, number)
+        works = {
+            part: world.work(owner, part, getattr(self.spec, part)) for part in ("fetch", "process", "finish", "dedupe")
+        }
+        return Member(number, world.plan.phase[owner, HEARTBEAT], **works)
 
     def available(self, request: Batch) -> None:
-        """Offers the frames of an acknowledged request to the replicas that own them."""
+        """Offers the frames of an acknowledged request to the consumers that own them."""
         for frame in request.frames:
-            number = frame.partition % self.spec.replicas
-            self.ready[number].append(frame)
-            wake, self.wake[number] = self.wake[number], None
-            if wake is not None:
-                wake.succeed()
+            self.offer(frame)
 
-    def _poll_loop(self, number: int) -> Process:
-        world, spec = self.world, self.spec
-        thread = world.thread(world.process[self.name], low=spec.low_priority)
-        fetch = world.work(replica_name(self.name, number), "fetch", spec.fetch)
-        process = world.work(replica_name(self.name, number), "process", spec.process)
-        finish = world.work(replica_name(self.name, number), "finish", spec.finish)
-        while True:
-            if not self.ready[number]:
-                self.wake[number] = wake = world.env.event()
-                yield wake
-                if spec.gather_s > 0.0:
-                    yield world.env.timeout(spec.gather_s)
-            poll = self._take(self.ready[number])
-            yield thread.run(fetch, len(poll.frames), poll.events)
+    def offer(self, frame: Frame) -> None:
+        """Offers a frame to the consumer that owns its partition, or keeps it for who will."""
+        number = self.owner[frame.partition]
+        if number < 0:
+            self.orphans.append(frame)
+            return
+        member = self.members[number]
+        member.ready.append(frame)
+        wake, member.wake = member.wake, None
+        if wake is not None:
+            wake.succeed()
+
+    def begin(self, member: Member) -> None:
+        """Begins the poll loop of a consumer's process."""
+        member.thread = self.world.thread(self.world.process[self.name], low=self.spec.low_priority)
+        self.world.env.process(self._while_it_lives(member, member.life, self._poll_loop(member)))
+
+    def _while_it_lives(self, member: Member, life: int, loop: Process) -> Process:
+        if member.life != life:
+            return
+        for event in loop:
+            yield event
+            if member.life != life:
+                return
+
+    def _poll_loop(self, member: Member) -> Process:
+        world, spec, thread = self.world, self.spec, member.thread
+        assert thread is not None
+        while member.alive:
+            if not member.ready:
+                yield from self._wait(member)
+                continue
+            poll = member.poll = self._take(member.ready)
+            yield thread.run(member.fetch, len(poll.frames), poll.events)
+            refused = self._refused(poll)
             world.stamp(poll.frames, spec.hop)
-            yield thread.run(process, len(poll.frames), poll.events)
+            if refused.frames:
+                busy_s = member.process.amount(len(poll.frames), poll.events)
+                busy_s += member.dedupe.amount(len(refused.frames), refused.events)
+                yield thread.spend(busy_s, spec.process)
+            else:
+                yield thread.run(member.process, len(poll.frames), poll.events)
             for station in self.called:
                 poll.reply = world.env.event()
                 station.offer(poll)
                 yield poll.reply
-            yield thread.run(finish, len(poll.frames), poll.events)
+            yield thread.run(member.finish, len(poll.frames), poll.events)
+            member.poll = None
+            if member.leaving or member.giving_up:
+                self.membership.after_poll(member)
+
+    def _wait(self, member: Member) -> Generator[simpy.Event, None, None]:
+        member.wake = wake = self.world.env.event()
+        yield wake
+        if self.spec.gather_s > 0.0:
+            yield self.world.env.timeout(self.spec.gather_s)
 
     def _take(self, ready: deque[Frame]) -> Batch:
         poll = Batch()
@@ -64,3 +109,12 @@ class ConsumerModel:
         self.world.polls += 1
         self.world.lag_events -= poll.events
         return poll
+
+    def _refused(self, poll: Batch) -> Batch:
+        """Returns what of a poll has taken effect before, if that is looked at."""
+        refused = Batch()
+        if self.world.keeps_first and self.spec.idempotent:
+            for frame in poll.frames:
+                if not math.isnan(frame.hops_s[self.world.effect]):
+                    refused.add(frame)
+        return refused

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.changes import Change, check_change
+from sentra_sim.engine.changes import Change, check_change, consumer_of
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.reference.background import start_backgrounds
 from sentra_sim.engine.reference.batcher import BatcherModel
@@ -48,6 +48,11 @@ class ReferenceSimulation:
         elif change.operation == "weight":
             assert self.world.releases is not None  # held by check_change
             self.world.releases.set_weight(change.subject.partition("/")[2], change.value)
+        elif change.operation == "replicas":
+            self.consumers.membership.scale(int(change.value))
+        else:
+            operation = getattr(self.consumers.membership, change.operation)
+            operation(consumer_of(self.world.scenario, change.subject))
 
     def trace(self) -> Trace:
         """Plays to the end."""

@@ -12,9 +12,10 @@ import simpy
 
 from sentra_sim.engine.plan import Plan, station_of
 from sentra_sim.engine.reference.hosts import Draws, Thread, Work, make_host
-from sentra_sim.engine.trace import OPEN, RELEASE_JOB, Trace, host_busy, process_hosts, settle, used_seconds
-from sentra_sim.scenario import hop_edges, processes
+from sentra_sim.engine.trace import DUPLICATE, OPEN, RELEASE_JOB, Trace, host_busy, process_hosts, settle, used_seconds
+from sentra_sim.scenario import ConsumerGroup, hop_edges, only, processes
 from sentra_sim.scenario.schema import Delay, Demand
+from sentra_sim.scenario.topology import effect_hop
 
 if TYPE_CHECKING:
     from sentra_sim.engine.reference.releases import ReleasesModel
@@ -69,6 +70,9 @@ class World:
         self.event_frame = np.full(len(plan.partition), -1, dtype=np.int64)
         self.polls = 0
         self.lag_events = 0  # of the consumer group: acknowledged by the log, not taken by a poll yet
+        self.keeps_first = False  # frames may come to a hop again: a consumer was killed
+        self.effect = self.hop[effect_hop(plan.scenario)]
+        self.idempotent = only(plan.scenario, ConsumerGroup)[1].idempotent
         self.place: list[int] = plan.place.tolist()
         self.releases: ReleasesModel | None = None
         self.release_jobs: list[tuple[float, ...]] = []
@@ -121,4 +125,7 @@ class World:
         """Notes that frames have reached a hop now."""
         column = self.hop[hop]
         for frame in frames:
-            frame.hops_s[column] = self.env.now
+            if not self.keeps_first or math.isnan(frame.hops_s[column]):
+                frame.hops_s[column] = self.env.now
+            elif column == self.effect and not self.idempotent and frame.outcome == OPEN:
+                frame.outcome = DUPLICATE
