@@ -9,7 +9,7 @@ from sentra_sim.engine.trace import Trace
 from sentra_sim.errors import InputError
 from sentra_sim.scenario import ConsumerGroup, Pool, Scenario, only
 
-Operation = Literal["demand", "weight", "replicas", "kill", "start", "stop"]
+Operation = Literal["demand", "weight", "failure", "replicas", "kill", "start", "stop"]
 
 
 class Change(NamedTuple):
@@ -19,6 +19,7 @@ class Change(NamedTuple):
     |---|---|---|
     | `demand` | station | factor on all its CPU demands, for jobs that start from now on |
     | `weight` | release of a pool, as `pricing/canary` | its share of the keys, from the next job on; the other releases have none |
+    | `failure` | called station whose scenario sets it | share of the calls that fail |
     | `replicas` | consumer group | how many consumers run: those with the lowest numbers are started first, stopped last |
     | `kill`, `start` | consumer, as `worker-2` | ends at once, its poll not committed; starts again |
     | `stop` | consumer, as `worker-2` | ends in order: it finishes its poll, commits and leaves the group |
@@ -78,6 +79,8 @@ def check_change(scenario: Scenario, change: Change) -> None:
             raise InputError(f"demand: {change.subject}: must be a factor >= 0, got {change.value}; 1 changes nothing")
     elif change.operation == "weight":
         _check_weight(scenario, change)
+    elif change.operation == "failure":
+        _check_failure(scenario, change)
     elif change.operation == "replicas":
         _check_replicas(scenario, change)
     else:
@@ -95,6 +98,15 @@ def consumer_of(scenario: Scenario, subject: str) -> int:
     if subject not in names:
         raise InputError(f"consumer: must be one of {', '.join(names)}, got {subject!r}; for more set max_replicas")
     return names.index(subject)
+
+
+def _check_failure(scenario: Scenario, change: Change) -> None:
+    if getattr(scenario.stations.get(change.subject), "failure", None) is None:
+        raise InputError(
+            f"failure: must be of a station that sets failure, got {change.subject!r}; write failure: 0 in the scenario"
+        )
+    if not 0.0 <= change.value <= 1.0:
+        raise InputError(f"failure: {change.subject}: must be from 0 to 1, got {change.value}; 0 lets no call fail")
 
 
 def _check_replicas(scenario: Scenario, change: Change) -> None:

@@ -20,6 +20,8 @@ from sentra_sim.scenario.arrivals import Offered, draw_offered
 from sentra_sim.scenario.keys import partition_of, places_of
 from sentra_sim.scenario.schema import AnyStation, Noise
 
+# Of a consumer's adaptive gathering, as the live worker has it: half a full poll behind it stops, eight polls bring it back.
+LAG_POLLS, GROWING_POLLS = 0.5, 8
 HEARTBEAT = "heartbeat"  # the purpose of the phase at which a consumer sends its first
 UNIFORM = Noise(dist="quantiles", quantiles=(0.0, 1.0))  # on [0, 1): of chances, not of demands
 MIN_DRAIN_S = 10.0  # a run may go on for at least this long after the load has stopped
@@ -123,6 +125,12 @@ def has_releases(scenario: Scenario) -> bool:
     return any(isinstance(station, Pool) and station.releases for station in scenario.stations.values())
 
 
+def calls_may_fail(scenario: Scenario) -> bool:
+    """Tells whether a station that consumers call may fail."""
+    stations = scenario.stations.values()
+    return any(isinstance(station, Pool | Store) and station.failure is not None for station in stations)
+
+
 def station_of(owner: str) -> str:
     """Returns the station that a broker, a replica or the station itself, as the owner of a stream, belongs to."""
     return owner.partition("/")[0]
@@ -159,6 +167,11 @@ def _max_frames(scenario: Scenario, events: int, seconds: float) -> int:
 def _streams(scenario: Scenario, messages: int, frames: int, seconds: float) -> Iterator[Stream]:
     for name, station in scenario.stations.items():
         yield from _station_streams(name, station, messages, frames)
+        if isinstance(station, Pool | Store) and station.failure is not None:
+            yield Stream(name, "failure", UNIFORM, frames)
+        if isinstance(station, ConsumerGroup) and calls_may_fail(scenario):
+            for number in range(station.most_replicas):
+                yield Stream(replica_name(name, number), "jitter", UNIFORM, frames)
         if isinstance(station, Pool):
             for release in station.releases:
                 yield Stream(release_name(name, release), "demand", station.demand.noise, frames)

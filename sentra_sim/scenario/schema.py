@@ -26,6 +26,8 @@ SCHEMA_VERSION = 1
 
 Hop = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Factor = Annotated[float, Field(ge=1.0)]
 Rebalance = Literal["eager", "cooperative", "static"]
 Distribution = Literal["constant", "exponential", "lognormal", "quantiles"]
 
@@ -204,6 +206,28 @@ class Log(Station):
     to: Name
 
 
+class Retry(Model):
+    """How a failed call is made again: after a pause drawn evenly from zero to `base_s`, doubled with each failure up to `cap_s`.
+
+    That is full jitter (Brooker, "Exponential backoff and jitter", 2015). What has failed `attempts` times is given up.
+    """
+
+    attempts: PositiveInt = 5
+    base_s: NonNegativeFloat = 0.05
+    cap_s: NonNegativeFloat = 2.0
+
+
+class Breaker(Model):
+    """A circuit breaker: `failures` in a row open it (0: it never opens), `open_s` later it lets probes through.
+
+    It closes when `probes` of them have passed, and opens again when one fails.
+    """
+
+    failures: NonNegativeInt = 0
+    open_s: PositiveFloat = 1.0
+    probes: PositiveInt = 1
+
+
 class ConsumerGroup(Station):
     """Workers in a poll loop: take what is there, work on it, call the stores one after another, poll again.
 
@@ -224,6 +248,12 @@ class ConsumerGroup(Station):
     The poll of a consumer that is killed is taken again by whoever owns its partitions then. What had taken effect by then (it was
     visible in the first store of `calls`; without one in the last of them; without any it had started) takes effect again, and its
     frame counts as `duplicate`; unless the group is `idempotent`: then the effect is refused, which costs `dedupe` beside `process`.
+
+    A call that fails is made again as `retry` says; each consumer has a circuit `breaker` for each station that it calls. A poll whose
+    call is given up goes to the dead-letter queue as it is: the calls after it are left out, its frames end as `dlq`.
+    With `max_age_s` set, a consumer that is about to poll drops what waits first in its queue for as long as that was
+    received longer ago: such frames end as `shed`. With `adaptive_gather` a consumer does not gather while more than half of
+    `max_poll_events` a consumer waits in the log, and takes eight polls to come back to `gather_s` after that.
     """
 
     kind: Literal["consumer_group"]
@@ -243,6 +273,10 @@ class ConsumerGroup(Station):
     ready_s: NonNegativeFloat = Field(default=0.5, json_schema_extra=LATER)
     idempotent: bool = Field(default=False, json_schema_extra=LATER)
     dedupe: Demand = Field(default=Demand(), json_schema_extra=LATER)
+    retry: Retry = Field(default=Retry(), json_schema_extra=LATER)
+    breaker: Breaker = Field(default=Breaker(), json_schema_extra=LATER)
+    max_age_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
+    adaptive_gather: bool = Field(default=False, json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _room_for_replicas(self) -> Self:
@@ -254,10 +288,6 @@ class ConsumerGroup(Station):
     def most_replicas(self) -> int:
         """How many consumers may run at a time."""
         return max(self.replicas, self.max_replicas)
-
-
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Factor = Annotated[float, Field(ge=1.0)]
 
 
 class Release(Model):
@@ -287,7 +317,8 @@ class Pool(Station):
     `releases` are versions that may work on a share of the keys in place of the pool's own, which is called `stable`; one of them,
     the canary, has weight at a time. A poll stays one job: a thread works on stable's events, then on the canary's; each part costs
     `job_s`, its share of the frames' cost and its events'. A share `shadow_share` of the canary's events is worked on by stable
-    too, which tells wrong results.
+    too, which tells wrong results. A share `failure` of the consumers' calls fails after the work, without effect; it may change
+    while the pipeline runs if it is set.
     """
 
     kind: Literal["pool"]
@@ -298,12 +329,14 @@ class Pool(Station):
     to: tuple[Name, ...] = ()
     releases: dict[Name, Release] = Field(default={}, json_schema_extra=LATER)
     shadow_share: Share = Field(default=0.1, json_schema_extra=LATER)
+    failure: Share | None = Field(default=None, json_schema_extra=LATER)
 
 
 class Store(Station):
     """A store that makes a poll visible `delay` after `threads` connections have worked on it.
 
     With `flush_s` set, polls gather and one job at a time writes everything gathered, at most one each `flush_s`.
+    A share `failure` of the consumers' calls fails after the work, without effect; it may change while the pipeline runs if it is set.
     """
 
     kind: Literal["store"]
@@ -313,6 +346,7 @@ class Store(Station):
     flush_s: NonNegativeFloat = 0.0
     hop: Hop
     to: tuple[Name, ...] = ()
+    failure: Share | None = Field(default=None, json_schema_extra=LATER)
 
 
 class Broadcast(Station):

@@ -136,6 +136,7 @@ def check_topology(scenario: Scenario, *, place: str) -> None:
         _check_station(scenario, name, station, place)
     _check_reach(scenario, place)
     _check_releases(scenario, place)
+    _check_failures(scenario, place)
     edges = hop_edges(scenario)
     _check_hops(scenario, [edge.hop for edge in edges], place)
     _check_slo(scenario, place)
@@ -210,6 +211,15 @@ def _check_reach(scenario: Scenario, place: str) -> None:
         if name not in visits:
             raise ScenarioError(
                 f"{place}: stations.{name}: must be reached from the source, got no edge to it; name it in a `to` or `calls`"
+            )
+
+
+def _check_failures(scenario: Scenario, place: str) -> None:
+    called = only(scenario, ConsumerGroup)[1].calls
+    for name, station in scenario.stations.items():
+        if isinstance(station, Pool | Store) and station.failure is not None and name not in called:
+            raise ScenarioError(
+                f"{place}: stations.{name}.failure: must be of a station that the consumer group calls, got one behind it; remove it"
             )
 
 

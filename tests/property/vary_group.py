@@ -30,6 +30,16 @@ groups = st.fixed_dictionaries(
         "ready_s": st.sampled_from([0.0, 0.01]),
         "idempotent": st.booleans(),
         "dedupe": st.just({"event_s": 1e-4}),
+        "max_age_s": st.sampled_from([0.0, 0.005, 0.05]),
+        "adaptive_gather": st.booleans(),
+        "gather_s": st.sampled_from([0.0, 0.002]),
+        "retry": st.fixed_dictionaries(
+            {"attempts": st.integers(1, 4), "base_s": st.sampled_from([0.0, 0.002])}, optional={"cap_s": st.just(0.003)}
+        ),
+        "breaker": st.fixed_dictionaries(
+            {"failures": st.integers(0, 3), "open_s": st.sampled_from([0.001, 0.02])},
+            optional={"probes": st.integers(1, 2)},
+        ),
     },
 )
 happenings = st.lists(
@@ -45,7 +55,10 @@ happenings = st.lists(
 
 
 def vary_group(draw: st.DrawFn, stations: dict[str, Any]) -> None:
-    """Gives one pool releases, and the group a protocol."""
+    """Gives one pool releases, the group a protocol, and stations that it calls failures."""
+    for name in stations["group"]["calls"]:
+        if draw(st.booleans()):
+            stations[name]["failure"] = draw(shares)
     if draw(st.booleans()):
         stations["group"] |= draw(groups)
     pools = [station for station in stations.values() if station["kind"] == "pool"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from sentra_sim.engine.compiled.calls import begin_call, goes_again
 from sentra_sim.engine.compiled.hosts import amount, run_job, spend
 from sentra_sim.engine.compiled.membership import after_poll
 from sentra_sim.engine.compiled.memory import (
@@ -19,6 +20,8 @@ from sentra_sim.engine.compiled.memory import (
     request_frame_at,
 )
 from sentra_sim.engine.compiled.polls import offer_frame, offer_last, stamp
+from sentra_sim.engine.plan import GROWING_POLLS
+from sentra_sim.engine.trace import SHED
 
 FETCHING, PROCESSING = -2, -1  # what a replica does before its calls 0, 1, ...
 
@@ -42,7 +45,7 @@ def resume(sim: Sim, owner: int, life: int) -> None:
 def replied(sim: Sim, poll: int) -> None:
     """Goes on with a poll that a station has answered, unless its consumer was killed meanwhile."""
     owner = poll_at(sim, poll).replica
-    if replica_at(sim, owner).poll == poll:
+    if replica_at(sim, owner).poll == poll and not (sim.may_fail and goes_again(sim, owner)):
         consumer_done(sim, owner)
 
 
@@ -50,11 +53,13 @@ def replied(sim: Sim, poll: int) -> None:
 def take(sim: Sim, owner: int) -> None:
     """Starts a poll with whole frames in order of availability, at least one, or waits."""
     replica = replica_at(sim, owner)
+    if sim.max_age > 0.0:
+        shed(sim, owner)
     if replica.head < 0:
         replica.waiting = 1
         return
     poll = poll_at(sim, sim.polls)
-    poll.replica, poll.first, poll.frames, poll.events = owner, sim.taken, 0, 0
+    poll.replica, poll.first, poll.frames, poll.events, poll.failed = owner, sim.taken, 0, 0, 0
     while replica.head >= 0:
         frame = frame_at(sim, replica.head)
         if poll.frames > 0 and poll.events + frame.events > sim.max_poll_events:
@@ -68,7 +73,30 @@ def take(sim: Sim, owner: int) -> None:
     replica.poll, replica.call = sim.polls, FETCHING
     sim.polls += 1
     sim.lag_events -= poll.events
+    if sim.adaptive:
+        adapt(sim, owner)
     run_job(sim, replica.thread, replica.fetch_work, poll.frames, poll.events)
+
+
+@plain
+def shed(sim: Sim, owner: int) -> None:
+    """Drops what has waited for too long, from the first frame on."""
+    replica = replica_at(sim, owner)
+    while replica.head >= 0 and sim.now - hop_at(sim, replica.head, 0).value > sim.max_age:
+        frame = frame_at(sim, replica.head)
+        frame.outcome = SHED
+        sim.lag_events -= frame.events
+        replica.head = frame.next
+
+
+@plain
+def adapt(sim: Sim, owner: int) -> None:
+    """Notes the lag that a poll has left: behind the log, waiting for company buys nothing."""
+    replica = replica_at(sim, owner)
+    if sim.lag_events > sim.adapt_events * sim.joined_count:
+        replica.gather = 0.0
+    elif replica.gather < sim.gather:
+        replica.gather = min(sim.gather, replica.gather + sim.gather / GROWING_POLLS)
 
 
 @plain
@@ -82,6 +110,8 @@ def consumer_done(sim: Sim, owner: int) -> None:
             return
         stamp(sim, replica.poll, 3)
         run_job(sim, replica.thread, replica.process_work, poll.frames, poll.events)
+    elif replica.call < sim.call_count and sim.may_fail:
+        begin_call(sim, owner)
     elif replica.call < sim.call_count:
         offer_last(sim, call_at(sim, replica.call).value, replica.poll)
     elif replica.call == sim.call_count:

@@ -13,6 +13,7 @@ from sentra_sim.engine.compiled.calendar import (
     ALARM,
     ARRIVE,
     AVAILABLE,
+    CALL,
     DONE,
     EXPIRED,
     FLUSHED,
@@ -36,6 +37,7 @@ from sentra_sim.engine.compiled.calendar import (
     next_time,
     pop,
 )
+from sentra_sim.engine.compiled.calls import call
 from sentra_sim.engine.compiled.consumers import available, replied, resume
 from sentra_sim.engine.compiled.hosts import charge_unfinished, end_slice, leave_sharing
 from sentra_sim.engine.compiled.jobs import got, put_last
@@ -61,6 +63,8 @@ def _dispatch_group(sim: Sim, kind: int, subject: int, detail: int) -> None:
         expire(sim, subject, detail)
     elif kind == READY:
         member_ready(sim, subject, detail)
+    elif kind == CALL:
+        call(sim, subject, detail)
     else:
         resume(sim, subject, detail)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+import numpy as np
 
 from sentra_sim.engine.compiled.calendar import EXPIRED, HEAR, READY, RESUMED, TAKEN_OVER, push
 from sentra_sim.engine.compiled.hosts import cancel_job
 from sentra_sim.engine.compiled.memory import (
     Sim,
+    breaker_at,
     frame_at,
     owner_at,
     plain,
@@ -137,6 +138,7 @@ def join(sim: Sim, number: int) -> None:
     """Takes a consumer into the group; it begins its poll loop."""
     member = replica_at(sim, number)
     member.returning, member.alive, member.joined, member.waiting = 0, 1, 1, 1
+    sim.joined_count += 1
     rebalance(sim, number)
 
 
@@ -145,7 +147,10 @@ def end(sim: Sim, number: int) -> None:
     """Ends a consumer's process; the next has a thread of its own."""
     member = replica_at(sim, number)
     member.alive, member.leaving, member.giving_up, member.waiting = 0, 0, 0, 0
+    member.gather = sim.gather
     thread_at(sim, member.thread).finished = -1.0
+    for at in range(number * sim.call_count, (number + 1) * sim.call_count):
+        breaker_at(sim, at).opened, breaker_at(sim, at).failures = 0, 0
 
 
 @plain
@@ -158,6 +163,7 @@ def leave(sim: Sim, number: int) -> None:
         miss(sim, number)
         return
     member.joined = 0
+    sim.joined_count -= 1
     take_away(sim, number, -1)
     rebalance(sim, -1)
 
@@ -179,6 +185,7 @@ def expire(sim: Sim, number: int, session: int) -> None:
         return
     member.session += 1
     member.joined = 0
+    sim.joined_count -= 1
     take_away(sim, number, -1)
     if member.returning:
         join(sim, number)
@@ -190,7 +197,7 @@ def expire(sim: Sim, number: int, session: int) -> None:
 def to_heartbeat(sim: Sim, number: int) -> float:
     """Returns how long it is until a consumer's next heartbeat."""
     period = sim.heartbeat
-    return period - math.fmod(sim.now + replica_at(sim, number).phase * period, period)  # type: ignore[no-any-return]
+    return period - np.fmod(sim.now + replica_at(sim, number).phase * period, period)  # type: ignore[no-any-return]
 
 
 @plain

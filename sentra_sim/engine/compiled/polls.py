@@ -37,7 +37,7 @@ def offer_frame(sim: Sim, frame: int) -> None:
     replica.tail = frame
     if replica.waiting:
         replica.waiting = 0
-        push(sim, sim.gather, WAKE, owner, replica.life)
+        push(sim, replica.gather, WAKE, owner, replica.life)
 
 
 @plain

@@ -17,6 +17,9 @@ from sentra_sim.engine.compiled.tables import SEND, SERVE, SPLITS, SUBSCRIBE
 def visible(sim: Sim, number: int, poll: int) -> None:
     """Stamps a poll and hands it on."""
     station = station_at(sim, number)
+    if station.failure > 0.0 and delay_of(sim, station.failure_draw) < station.failure:
+        poll_at(sim, poll).failed = 1
+        return
     stamp(sim, poll, station.hop)
     for at in range(station.link_first, station.link_first + station.links):
         offer(sim, link_at(sim, at).value, poll)

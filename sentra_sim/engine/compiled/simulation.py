@@ -96,6 +96,8 @@ def _apply(plan: Plan, tables: Tables, change: Change) -> bool:
         tables.arrays["works"]["factor"][tables.works_of[change.subject]] = change.value
     elif change.operation == "weight":
         _set_weight(tables, tables.release_rows[change.subject], change.value)
+    elif change.operation == "failure":
+        tables.arrays["stations"]["failure"][tables.station_rows[change.subject]] = change.value
     elif change.operation == "replicas":
         return bool(change_group(tables.state, SCALE, int(change.value)) != FULL)
     elif change.operation in GROUP_OPERATIONS:

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from sentra_sim.engine.plan import (
     HEARTBEAT,
+    LAG_POLLS,
     Plan,
     background_owners,
     background_purpose,
     broker_name,
+    calls_may_fail,
     release_name,
     replica_name,
     station_of,
@@ -40,7 +42,7 @@ ADDRESSES = (
     "heap soon ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers followers replicas calls "
     "stations links backgrounds cpu virtual "
-    "marks next_event place splits releases release_jobs owners"
+    "marks next_event place splits releases release_jobs owners breakers"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
@@ -64,8 +66,10 @@ STATE = _record(
     "timer_set closing_head closing_tail "
     "max_events in_flight acks_all max_poll_events "
     "lag_events by_key canary release_jobs_done "
-    "orphan_head orphan_tail protocol preparing last_mark reread keeps_first effect idempotent",
-    "now cap seconds linger gather shadow_share heartbeat session_timeout join ready",
+    "orphan_head orphan_tail protocol preparing last_mark reread keeps_first effect idempotent "
+    "may_fail retry_attempts breaker_failures breaker_probes adaptive joined_count",
+    "now cap seconds linger gather shadow_share heartbeat session_timeout join ready "
+    "retry_base retry_cap breaker_open max_age adapt_events",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
@@ -84,21 +88,22 @@ DELAY = _record("draw_start draw_count drawn", "mean")
 FRAME = _record("partition events poll next outcome attempts")
 OPEN = _record("frame room")
 REQUEST = _record("broker first frames events missing")
-POLL = _record("replica first frames events")
+POLL = _record("replica first frames events failed")
 BROKER = _record(
     "server append_work replicate_work replication_delay fetch_delay "
     "outstanding head tail frames events follower_first followers"
 )
 REPLICA = _record(
     "thread fetch_work process_work finish_work head tail waiting poll call dedupe_work "
-    "life session alive joined starting returning leaving giving_up heard told held space",
-    "phase",
+    "life session alive joined starting returning leaving giving_up heard told held space attempt jitter",
+    "phase ceiling gather",
 )
+BREAKER = _record("failures opened passed", "until")  # of a consumer, for one station that it calls
 OWNER = _record("owner target mark")  # of a partition: who polls it, who is to, in which round it became free
 STATION = _record(
     "server work delay handover hop link_first links called thread writer_waiting head tail "
-    "second_server second_work second_hop",
-    "flush last_start",
+    "second_server second_work second_hop failure_draw",
+    "flush last_start failure",
 )
 BACKGROUND = _record("thread work", "every due")
 MARK = _record("last_event counted canary_events")  # what is noted of a frame beside its way; empty where nothing is
@@ -129,6 +134,7 @@ class Tables:
     arrays: dict[str, NDArray[Any]]
     works_of: dict[str, list[int]]  # rows of `works` by station
     release_rows: dict[str, int]  # rows of `releases` by pool/release
+    station_rows: dict[str, int]  # rows of `stations` by station
 
 
 def build_tables(plan: Plan, room: int) -> Tables:
@@ -213,6 +219,7 @@ class _Builder:
             "cpu": np.zeros((len(process_hosts(scenario)), seconds)),
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
             **self._release_arrays(room),
+            "breakers": np.zeros(group.most_replicas * len(group.calls), BREAKER),
             "owners": _rows(
                 OWNER, [{"owner": at % group.replicas, "target": at % group.replicas} for at in range(partitions)]
             ),
@@ -233,7 +240,8 @@ class _Builder:
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
-        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of, self.release_rows)
+        station_rows = {name: number for number, name in enumerate(self.served)}
+        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of, self.release_rows, station_rows)
 
     def _fill(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -259,6 +267,17 @@ class _Builder:
             "ready": group.ready_s,
             "effect": self.hop[effect_hop(plan.scenario)],
             "idempotent": group.idempotent,
+            "may_fail": calls_may_fail(plan.scenario),
+            "retry_attempts": group.retry.attempts,
+            "retry_base": group.retry.base_s,
+            "retry_cap": group.retry.cap_s,
+            "breaker_failures": group.breaker.failures,
+            "breaker_open": group.breaker.open_s,
+            "breaker_probes": group.breaker.probes,
+            "max_age": group.max_age_s,
+            "adaptive": group.adaptive_gather,
+            "adapt_events": LAG_POLLS * group.max_poll_events,
+            "joined_count": group.replicas,
             "cap": plan.cap_s,
             "seconds": plan.seconds,
         }
@@ -372,6 +391,8 @@ class _Builder:
                 "finish_work": self._work((replica_name(name, number), "finish"), group.finish),
                 "dedupe_work": self._work((replica_name(name, number), "dedupe"), group.dedupe),
                 "phase": self.plan.phase[replica_name(name, number), HEARTBEAT],
+                "jitter": self._jitter(replica_name(name, number)),
+                "gather": group.gather_s,
                 "head": -1,
                 "poll": -1,
                 "waiting": number < group.replicas,
@@ -380,6 +401,9 @@ class _Builder:
             }
             for number in range(group.most_replicas)
         ]
+
+    def _jitter(self, owner: str) -> int:
+        return self._delay((owner, "jitter"), Delay(mean_s=1.0)) if calls_may_fail(self.plan.scenario) else -1
 
     def _served(self, name: str) -> dict[str, float]:
         station = self.plan.scenario.stations[name]
@@ -408,6 +432,8 @@ class _Builder:
             "last_start": -1.0,
             "writer_waiting": 1,
         }
+        if station.failure is not None:
+            row |= {"failure": station.failure, "failure_draw": self._delay((name, "failure"), Delay(mean_s=1.0))}
         self.links.extend(self.served.index(successor) for successor in station.to)
         if isinstance(station, Store) and station.flush_s > 0.0:
             row |= {"thread": self._thread(WRITE, unit, station, process, station.host), "flush": station.flush_s}

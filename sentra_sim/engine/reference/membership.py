@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from sentra_sim.engine.reference.hosts import Thread, Work
+from sentra_sim.engine.reference.calls import Breaker
+from sentra_sim.engine.reference.hosts import Draws, Thread, Work
 from sentra_sim.engine.reference.world import Batch, Frame, World
 
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class Member:
     wake: simpy.Event | None = None
     poll: Batch | None = None
     thread: Thread | None = None
+    jitter: Draws | None = None
+    breakers: list[Breaker] = field(default_factory=list)  # one for each station that is called
+    gather_s: float = 0.0
     life: int = 0  # counts what ends a process or begins one: what was meant for another life is void
     session: int = 0
     alive: bool = False

@@ -48,6 +48,8 @@ class ReferenceSimulation:
         elif change.operation == "weight":
             assert self.world.releases is not None  # held by check_change
             self.world.releases.set_weight(change.subject.partition("/")[2], change.value)
+        elif change.operation == "failure":
+            self.world.failure[change.subject] = change.value
         elif change.operation == "replicas":
             self.consumers.membership.scale(int(change.value))
         else:

@@ -46,6 +46,7 @@ class Batch:
     events: int = 0
     missing: int = 0  # followers that have not replicated a request yet
     reply: simpy.Event | None = None  # what the consumer of a poll waits for
+    failed: bool = False  # the call under way did, as its station tells the consumer
     left: int = 0  # events of a poll that a canary has failed and stable is to work on
 
     def add(self, frame: Frame) -> None:
@@ -70,6 +71,8 @@ class World:
         self.event_frame = np.full(len(plan.partition), -1, dtype=np.int64)
         self.polls = 0
         self.lag_events = 0  # of the consumer group: acknowledged by the log, not taken by a poll yet
+        stations = plan.scenario.stations.items()
+        self.failure = {name: getattr(station, "failure", None) or 0.0 for name, station in stations}
         self.keeps_first = False  # frames may come to a hop again: a consumer was killed
         self.effect = self.hop[effect_hop(plan.scenario)]
         self.idempotent = only(plan.scenario, ConsumerGroup)[1].idempotent
