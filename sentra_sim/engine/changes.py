@@ -22,6 +22,7 @@ class Change(NamedTuple):
     | `failure` | called station whose scenario sets it | share of the calls that fail |
     | `replicas` | consumer group | how many consumers run: those with the lowest numbers are started first, stopped last |
     | `kill`, `start` | consumer, as `worker-2` | ends at once, its poll not committed; starts again |
+    | `start` | release of a pool, as `pricing/canary` | begins anew: its cache is cold, it has leaked nothing yet |
     | `stop` | consumer, as `worker-2` | ends in order: it finishes its poll, commits and leaves the group |
     """
 
@@ -79,6 +80,8 @@ def check_change(scenario: Scenario, change: Change) -> None:
             raise InputError(f"demand: {change.subject}: must be a factor >= 0, got {change.value}; 1 changes nothing")
     elif change.operation == "weight":
         _check_weight(scenario, change)
+    elif change.operation == "start" and "/" in change.subject:
+        _check_release(scenario, change)
     elif change.operation == "failure":
         _check_failure(scenario, change)
     elif change.operation == "replicas":
@@ -120,12 +123,16 @@ def _check_replicas(scenario: Scenario, change: Change) -> None:
 
 
 def _check_weight(scenario: Scenario, change: Change) -> None:
-    pools = {name: pool for name, pool in scenario.stations.items() if isinstance(pool, Pool)}
-    names = [f"{name}/{release}" for name, pool in pools.items() for release in pool.releases]
-    if change.subject not in names:
-        remedy = f"valid names: {', '.join(names)}" if names else "add releases to a pool"
-        raise InputError(f"weight: must be of a release, got {change.subject!r}; {remedy}")
+    _check_release(scenario, change)
     if not 0.0 <= change.value <= 1.0:
         raise InputError(
             f"weight: {change.subject}: must be from 0 to 1, got {change.value}; 0 takes it out of service"
         )
+
+
+def _check_release(scenario: Scenario, change: Change) -> None:
+    pools = {name: pool for name, pool in scenario.stations.items() if isinstance(pool, Pool)}
+    names = [f"{name}/{release}" for name, pool in pools.items() for release in pool.releases]
+    if change.subject not in names:
+        remedy = f"valid names: {', '.join(names)}" if names else "add releases to a pool"
+        raise InputError(f"{change.operation}: must be of a release, got {change.subject!r}; {remedy}")

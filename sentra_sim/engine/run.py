@@ -14,6 +14,7 @@ from sentra_sim.engine.changes import Change, Simulation, play
 from sentra_sim.engine.compiled import CompiledSimulation
 from sentra_sim.engine.plan import Plan, prepare
 from sentra_sim.engine.reference import ReferenceSimulation
+from sentra_sim.engine.releasemetrics import release_metrics
 from sentra_sim.engine.trace import LOST, OPEN, OUTCOME_NAMES, Trace
 from sentra_sim.errors import InputError
 from sentra_sim.kpi import final_hop
@@ -91,7 +92,8 @@ def simulate(
     trace = run(plan, engine=engine)
     frames = _frames_table(plan, trace)
     cpu = CpuSeries(processes(scenario), trace.cpu_s)
-    tables = Tables(frames, _events_table(plan, trace), metrics_table(frames, scenario, cpu))
+    metrics = [metrics_table(frames, scenario, cpu), *release_metrics(trace.release_jobs, trace.cpu_s.shape[1])]
+    tables = Tables(frames, _events_table(plan, trace), pl.concat(metrics))
     in_window = (plan.offered.intended_s >= warmup_s) & (plan.offered.intended_s < warmup_s + seconds)
     manifest = Manifest(
         source="simulated",

@@ -3,9 +3,10 @@
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
-from sentra_sim.engine import Change, Trace, prepare
+from sentra_sim.engine import Change, Trace, prepare, simulate
 from sentra_sim.errors import InputError, ScenarioError
 from sentra_sim.scenario import Scenario
 from sentra_sim.scenario.keys import PLACES, places_of
@@ -88,6 +89,20 @@ def test_a_cold_cache_warms_up_with_its_events() -> None:
     assert each_s[np.cumsum(canary["events"]) - canary["events"] >= 100] == pytest.approx(EVENT_S)
 
 
+def test_a_release_that_is_started_anew_is_cold_again_and_has_leaked_nothing() -> None:
+    trace = play(
+        {"cold_events": 100, "cold_factor": 10.0, "leak_per_s": 1.0},
+        Change(0.6, "start", "pricing/canary"),
+        shadow_share=0.0,
+    )
+    canary = of(trace, 1)
+    each_s = canary["cpu_s"] / canary["events"] / EVENT_S
+    again = canary["at_s"].searchsorted(0.63)
+    assert 1.5 < each_s[again - 6] < 1.7
+    assert each_s[again : again + 2] == pytest.approx(10.0, rel=0.1)
+    assert each_s[-1] == pytest.approx(1.4, rel=0.02)
+
+
 def test_a_leak_makes_a_release_slower_the_longer_it_runs() -> None:
     canary = of(play({"leak_per_s": 2.0}, shadow_share=0.0), 1)
     each_s = canary["cpu_s"] / canary["events"]
@@ -121,6 +136,23 @@ def test_weights_change_while_it_runs_and_a_release_begins_when_it_first_gets_so
         canary["cpu_s"][0] / canary["events"][0] < 1.05 * EVENT_S
     )  # not 1.4: it has run since then, not since the load's start
     assert 0.4 < canary["events"].sum() / (canary["events"].sum() + of(trace, 0)["events"].sum()) < 0.6
+
+
+def test_a_run_tells_by_release_what_a_recorded_one_tells() -> None:
+    tables, _ = simulate(pool({"factor": 4.0, "errors": 0.2, "wrong": 0.3}), seconds=1.0, warmup_s=0.0, seed=2)
+    rows = tables.metrics.filter(pl.col("name").str.starts_with("sentra_release_"))
+    sums = {
+        (name, labels): value
+        for name, labels, value in rows.group_by("name", "labels").agg(pl.col("value").sum()).rows()
+    }
+    stable, canary = 'release="stable"', 'release="canary"'
+    jobs = play({"factor": 4.0, "errors": 0.2, "wrong": 0.3}).release_jobs
+    assert sums["sentra_release_errors", canary] == jobs["failed"].sum()
+    assert sums["sentra_release_shadow_wrong", canary] == jobs["wrong"].sum()
+    assert sums["sentra_release_events", stable] == jobs["events"][jobs["release"] == 0].sum()
+    assert sums["sentra_release_cpu_seconds", canary] / sums["sentra_release_events", canary] > 3 * EVENT_S
+    assert sums["sentra_release_job_seconds", f'{canary},quantile="1"'] > 0.0
+    assert set(tables.frames["release"]) == {"stable"}  # a canary with so few keys has the most of no frame
 
 
 def test_sentra_with_a_canary_is_the_same_in_both_engines() -> None:

@@ -96,6 +96,9 @@ def _apply(plan: Plan, tables: Tables, change: Change) -> bool:
         tables.arrays["works"]["factor"][tables.works_of[change.subject]] = change.value
     elif change.operation == "weight":
         _set_weight(tables, tables.release_rows[change.subject], change.value)
+    elif change.operation == "start" and change.subject in tables.release_rows:
+        release = tables.arrays["releases"][tables.release_rows[change.subject]]
+        release["begun"], release["started"], release["worked"] = 1, tables.state["now"][0], 0
     elif change.operation == "failure":
         tables.arrays["stations"]["failure"][tables.station_rows[change.subject]] = change.value
     elif change.operation == "replicas":

@@ -48,6 +48,9 @@ class ReferenceSimulation:
         elif change.operation == "weight":
             assert self.world.releases is not None  # held by check_change
             self.world.releases.set_weight(change.subject.partition("/")[2], change.value)
+        elif change.operation == "start" and "/" in change.subject:
+            assert self.world.releases is not None  # held by check_change
+            self.world.releases.candidates[change.subject.partition("/")[2]].begin(self.world.env.now)
         elif change.operation == "failure":
             self.world.failure[change.subject] = change.value
         elif change.operation == "replicas":
