@@ -33,7 +33,7 @@ def release_metrics(jobs: NDArray[np.void], seconds: int) -> list[pl.DataFrame]:
         }
         for name, values in sums.items():
             total = np.bincount(second, weights=values.astype(np.float64), minlength=seconds)
-            tables.append(_metric(f"sentra_release_{name}", labels, total))
+            tables.append(_metric(f"sentra_release_{name}", labels, np.asarray(total, dtype=np.float64)))
         longest = np.full(seconds, -np.inf)
         np.maximum.at(longest, second, mine["duration_s"])
         slowest = _metric("sentra_release_job_seconds", f'{labels},quantile="1"', longest)

@@ -150,6 +150,6 @@ class ReleasesModel(ServedModel):
         record((*counted, now_s, part.cost_s, duration_s))
         if part.failed:
             poll.left = part.events
-            self.world.after(delay_s + wait_s, self.jobs.put, poll)
+            self.world.after(delay_s + wait_s, self.offer, poll)
         else:
             self.world.after(delay_s + wait_s, self.visible, poll)
