@@ -9,6 +9,7 @@ from sentra_sim.engine.compiled.hosts import amount, run_job, spend
 from sentra_sim.engine.compiled.membership import after_poll
 from sentra_sim.engine.compiled.memory import (
     Sim,
+    apart,
     call_at,
     frame_at,
     hop_at,
@@ -81,6 +82,7 @@ def take(sim: Sim, owner: int) -> None:
 @plain
 def shed(sim: Sim, owner: int) -> None:
     """Drops what has waited for too long, from the first frame on."""
+    apart()
     replica = replica_at(sim, owner)
     while replica.head >= 0 and sim.now - hop_at(sim, replica.head, 0).value > sim.max_age:
         frame = frame_at(sim, replica.head)
@@ -92,6 +94,7 @@ def shed(sim: Sim, owner: int) -> None:
 @plain
 def adapt(sim: Sim, owner: int) -> None:
     """Notes the lag that a poll has left: behind the log, waiting for company buys nothing."""
+    apart()
     replica = replica_at(sim, owner)
     if sim.lag_events > sim.adapt_events * sim.joined_count:
         replica.gather = 0.0
@@ -128,6 +131,7 @@ def consumer_done(sim: Sim, owner: int) -> None:
 @plain
 def process_refused(sim: Sim, owner: int) -> bool:
     """Begins the processing of a poll of which some has taken effect before; tells whether there is any such."""
+    apart()
     replica = replica_at(sim, owner)
     poll = poll_at(sim, replica.poll)
     frames, events = 0, 0

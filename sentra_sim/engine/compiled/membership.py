@@ -8,6 +8,7 @@ from sentra_sim.engine.compiled.calendar import EXPIRED, HEAR, READY, RESUMED, T
 from sentra_sim.engine.compiled.hosts import cancel_job
 from sentra_sim.engine.compiled.memory import (
     Sim,
+    apart,
     breaker_at,
     frame_at,
     owner_at,
@@ -24,6 +25,7 @@ from sentra_sim.engine.compiled.tables import EAGER, STATIC
 @plain
 def start(sim: Sim, number: int) -> None:
     """Starts a consumer; it joins when its process is ready."""
+    apart()
     member = replica_at(sim, number)
     member.leaving = 0
     if member.alive or member.starting or member.returning:
@@ -36,6 +38,7 @@ def start(sim: Sim, number: int) -> None:
 @plain
 def stop(sim: Sim, number: int) -> None:
     """Lets a consumer end in order: it finishes its poll and leaves."""
+    apart()
     member = replica_at(sim, number)
     if not member.alive:
         kill(sim, number)
@@ -48,6 +51,7 @@ def stop(sim: Sim, number: int) -> None:
 @plain
 def kill(sim: Sim, number: int) -> None:
     """Ends a consumer at once; its poll is not committed, and nobody is told."""
+    apart()
     member = replica_at(sim, number)
     member.life += 1
     member.starting, member.returning = 0, 0
@@ -63,6 +67,7 @@ def kill(sim: Sim, number: int) -> None:
 @plain
 def put_back(sim: Sim, number: int) -> None:
     """Puts the frames of a poll that is not committed before those that wait."""
+    apart()
     member = replica_at(sim, number)
     poll = poll_at(sim, member.poll)
     sim.keeps_first = 1
@@ -85,6 +90,7 @@ def put_back(sim: Sim, number: int) -> None:
 @plain
 def scale(sim: Sim, count: int) -> None:
     """Starts the first consumers that do not run, or stops the last that do, until so many run."""
+    apart()
     running = 0
     for number in range(sim.replica_count):
         running += runs(sim, number)
@@ -110,6 +116,7 @@ def runs(sim: Sim, number: int) -> bool:
 @plain
 def after_poll(sim: Sim, number: int) -> None:
     """Lets a consumer leave or give partitions up, now that its poll is committed."""
+    apart()
     if replica_at(sim, number).leaving:
         leave(sim, number)
     else:
@@ -119,6 +126,7 @@ def after_poll(sim: Sim, number: int) -> None:
 @plain
 def member_ready(sim: Sim, number: int, life: int) -> None:
     """Lets a consumer join whose process is ready."""
+    apart()
     member = replica_at(sim, number)
     if life != member.life:
         return
@@ -136,6 +144,7 @@ def member_ready(sim: Sim, number: int, life: int) -> None:
 @plain
 def join(sim: Sim, number: int) -> None:
     """Takes a consumer into the group; it begins its poll loop."""
+    apart()
     member = replica_at(sim, number)
     member.returning, member.alive, member.joined, member.waiting = 0, 1, 1, 1
     sim.joined_count += 1
@@ -156,6 +165,7 @@ def end(sim: Sim, number: int) -> None:
 @plain
 def leave(sim: Sim, number: int) -> None:
     """Lets a consumer end that has no poll under way."""
+    apart()
     member = replica_at(sim, number)
     member.life += 1
     end(sim, number)
@@ -171,6 +181,7 @@ def leave(sim: Sim, number: int) -> None:
 @plain
 def miss(sim: Sim, number: int) -> None:
     """Lets a session run out, which was last renewed by a heartbeat."""
+    apart()
     member = replica_at(sim, number)
     member.session += 1
     since = sim.heartbeat - to_heartbeat(sim, number)
@@ -180,6 +191,7 @@ def miss(sim: Sim, number: int) -> None:
 @plain
 def expire(sim: Sim, number: int, session: int) -> None:
     """Takes a consumer out of the group that was not heard of for a session."""
+    apart()
     member = replica_at(sim, number)
     if session != member.session or not member.joined:
         return
@@ -203,6 +215,7 @@ def to_heartbeat(sim: Sim, number: int) -> float:
 @plain
 def rebalance(sim: Sim, newcomer: int) -> None:
     """Begins a rebalance; `newcomer` is who caused it by joining, or -1."""
+    apart()
     if sim.protocol == EAGER:
         prepare(sim, newcomer)
         return
@@ -228,6 +241,7 @@ def holds_anothers(sim: Sim, number: int) -> bool:
 @plain
 def prepare(sim: Sim, newcomer: int) -> None:
     """Asks all consumers to give everything up and join again."""
+    apart()
     if not sim.preparing:
         sim.preparing = 1
         for number in range(sim.replica_count):
@@ -244,6 +258,7 @@ def prepare(sim: Sim, newcomer: int) -> None:
 @plain
 def hear(sim: Sim, number: int, life: int) -> None:
     """Tells a consumer that it has something to give up."""
+    apart()
     member = replica_at(sim, number)
     if life != member.life:
         return
@@ -255,6 +270,7 @@ def hear(sim: Sim, number: int, life: int) -> None:
 @plain
 def give_up(sim: Sim, number: int) -> None:
     """Takes from a consumer what is no longer its own."""
+    apart()
     member = replica_at(sim, number)
     member.giving_up = 0
     if sim.protocol == EAGER:
@@ -270,6 +286,7 @@ def give_up(sim: Sim, number: int) -> None:
 @plain
 def all_heard(sim: Sim) -> None:
     """Ends an eager rebalance when the last consumer has joined it."""
+    apart()
     if not sim.preparing:
         return
     for number in range(sim.replica_count):
@@ -295,6 +312,7 @@ def mark_free(sim: Sim) -> None:
 @plain
 def hand_out(sim: Sim) -> None:
     """Lets the new owners of the partitions marked last learn of them at their next heartbeats."""
+    apart()
     for partition in range(sim.partition_count):
         row = owner_at(sim, partition)
         if row.mark != sim.last_mark or row.target < 0:
@@ -308,6 +326,7 @@ def hand_out(sim: Sim) -> None:
 @plain
 def take_away(sim: Sim, number: int, mark: int) -> None:
     """Takes partitions from a consumer: with a mark those that are to be another's, which get it, else all."""
+    apart()
     for partition in range(sim.partition_count):
         row = owner_at(sim, partition)
         if row.owner == number and (mark < 0 or row.target != number):
@@ -335,6 +354,7 @@ def take_away(sim: Sim, number: int, mark: int) -> None:
 @plain
 def take_over(sim: Sim, number: int, mark: int) -> None:
     """Gives partitions of a mark to their new owner, or with -1 to all of theirs, with the frames that wait."""
+    apart()
     for partition in range(sim.partition_count):
         row = owner_at(sim, partition)
         if row.mark == mark and row.owner < 0 and (number < 0 or row.target == number):
@@ -350,6 +370,7 @@ def take_over(sim: Sim, number: int, mark: int) -> None:
 @plain
 def assign(sim: Sim) -> None:
     """Decides who is to own what: all anew by round robin, or moving as few partitions as an even spread needs."""
+    apart()
     joined = 0
     for number in range(sim.replica_count):
         joined += replica_at(sim, number).joined
@@ -375,6 +396,7 @@ def next_joined(sim: Sim, number: int) -> int:
 @plain
 def assign_sticky(sim: Sim, joined: int) -> None:
     """Spreads the partitions evenly over the consumers in the group, each of which keeps what it may."""
+    apart()
     make_space(sim, joined)
     for partition in range(sim.partition_count):
         row = owner_at(sim, partition)
@@ -395,6 +417,7 @@ def assign_sticky(sim: Sim, joined: int) -> None:
 @plain
 def make_space(sim: Sim, joined: int) -> None:
     """Says how many partitions each consumer may have; one more first of all who has more than the least."""
+    apart()
     quota, extra = sim.partition_count // joined, sim.partition_count % joined
     for number in range(sim.replica_count):
         member = replica_at(sim, number)

@@ -14,6 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from sentra_sim.engine.compiled import tables as t
+from sentra_sim.engine.trace import RELEASE_JOB
 
 F = TypeVar("F", bound=Callable[..., Any])
 Row = Any  # a row of a table, with the fields of its record type
@@ -40,6 +41,21 @@ def _generate_row(typing_context: Any, address: Any, number: Any, dtype: Any) ->
 
 
 _row: Any = intrinsic(_generate_row)
+
+
+def _generate_apart(typing_context: Any) -> Any:
+    """Keeps LLVM from inlining the function that calls this: what runs rarely must not be copied to wherever it may run."""
+    del typing_context
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        del signature, args
+        builder.function.attributes.add("noinline")
+        return context.get_dummy_value()
+
+    return types.none(), generate
+
+
+apart: Any = intrinsic(_generate_apart)
 
 
 def inline(function: F) -> F:
@@ -86,6 +102,6 @@ next_event_at = _table(lambda sim, event: _row(sim.next_event, event, t.INDEX))
 place_at = _table(lambda sim, event: _row(sim.place, event, t.INDEX))
 split_at = _table(lambda sim, poll: _row(sim.splits, poll, t.SPLIT))
 release_at = _table(lambda sim, number: _row(sim.releases, number, t.RELEASE))
-release_job_at = _table(lambda sim, number: _row(sim.release_jobs, number, t.RELEASE_JOB))
+release_job_at = _table(lambda sim, number: _row(sim.release_jobs, number, RELEASE_JOB))
 owner_at = _table(lambda sim, partition: _row(sim.owners, partition, t.OWNER))
 breaker_at = _table(lambda sim, number: _row(sim.breakers, number, t.BREAKER))

@@ -8,6 +8,7 @@ from sentra_sim.engine.compiled.calendar import HANDED, NONE, WAKE, WRITER_WOKEN
 from sentra_sim.engine.compiled.jobs import put_last
 from sentra_sim.engine.compiled.memory import (
     Sim,
+    apart,
     frame_at,
     hop_at,
     owner_at,
@@ -43,6 +44,7 @@ def offer_frame(sim: Sim, frame: int) -> None:
 @plain
 def add_orphan(sim: Sim, frame: int) -> None:
     """Keeps a frame, the last of a list, whose partition nobody owns."""
+    apart()
     if sim.orphan_head < 0:
         sim.orphan_head = frame
     else:
@@ -65,6 +67,7 @@ def stamp(sim: Sim, number: int, hop: int) -> None:
 @plain
 def stamp_first(sim: Sim, frame: int, hop: int) -> None:
     """Notes that a frame has reached a hop now, unless it did before: then it may have taken effect again."""
+    apart()
     if np.isnan(hop_at(sim, frame, hop).value):
         hop_at(sim, frame, hop).value = sim.now
     elif hop == sim.effect and not sim.idempotent and frame_at(sim, frame).outcome == OPEN:

@@ -36,10 +36,10 @@ class ConsumerModel:
 
     def _member(self, number: int) -> Member:
         world, owner = self.world, replica_name(self.name, number)
-        works = {
-            part: world.work(owner, part, getattr(self.spec, part)) for part in ("fetch", "process", "finish", "dedupe")
-        }
-        member = Member(number, world.plan.phase[owner, HEARTBEAT], **works)
+        fetch, process, finish, dedupe = (
+            world.work(owner, part, getattr(self.spec, part)) for part in ("fetch", "process", "finish", "dedupe")
+        )
+        member = Member(number, world.plan.phase[owner, HEARTBEAT], fetch, process, finish, dedupe)
         if calls_may_fail(world.scenario):
             member.jitter = Draws(world.plan.multipliers[owner, "jitter"])
         return member
