@@ -5,9 +5,9 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.calendar import CALL, delay_of, push
 from sentra_sim.engine.compiled.memory import (
     Sim,
-    apart,
     breaker_at,
     call_at,
+    cold,
     frame_at,
     plain,
     poll_at,
@@ -18,19 +18,17 @@ from sentra_sim.engine.compiled.polls import offer_last
 from sentra_sim.engine.trace import DLQ, OPEN
 
 
-@plain
+@cold
 def begin_call(sim: Sim, owner: int) -> None:
     """Makes the first attempt at a call, once the breaker lets it through."""
-    apart()
     replica = replica_at(sim, owner)
     replica.attempt, replica.ceiling = 0, min(sim.retry_cap, sim.retry_base)
     call_after(sim, owner, 0.0)
 
 
-@plain
+@cold
 def call_after(sim: Sim, owner: int, wait: float) -> None:
     """Calls after a pause, or when the breaker is no longer open if that is later."""
-    apart()
     replica = replica_at(sim, owner)
     breaker = breaker_at(sim, owner * sim.call_count + replica.call)
     if breaker.opened:
@@ -41,19 +39,17 @@ def call_after(sim: Sim, owner: int, wait: float) -> None:
         call(sim, owner, replica.life)
 
 
-@plain
+@cold
 def call(sim: Sim, owner: int, life: int) -> None:
     """Hands a poll to the station that it is to be handed to, unless its consumer has ended."""
-    apart()
     replica = replica_at(sim, owner)
     if life == replica.life:
         offer_last(sim, call_at(sim, replica.call).value, replica.poll)
 
 
-@plain
+@cold
 def goes_again(sim: Sim, owner: int) -> bool:
     """Notes how a call went; tells whether it is to be made again, which then happens by itself."""
-    apart()
     replica = replica_at(sim, owner)
     poll = poll_at(sim, replica.poll)
     failed = poll.failed

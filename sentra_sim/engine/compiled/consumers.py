@@ -9,8 +9,8 @@ from sentra_sim.engine.compiled.hosts import amount, run_job, spend
 from sentra_sim.engine.compiled.membership import after_poll
 from sentra_sim.engine.compiled.memory import (
     Sim,
-    apart,
     call_at,
+    cold,
     frame_at,
     hop_at,
     plain,
@@ -79,10 +79,9 @@ def take(sim: Sim, owner: int) -> None:
     run_job(sim, replica.thread, replica.fetch_work, poll.frames, poll.events)
 
 
-@plain
+@cold
 def shed(sim: Sim, owner: int) -> None:
     """Drops what has waited for too long, from the first frame on."""
-    apart()
     replica = replica_at(sim, owner)
     while replica.head >= 0 and sim.now - hop_at(sim, replica.head, 0).value > sim.max_age:
         frame = frame_at(sim, replica.head)
@@ -91,10 +90,9 @@ def shed(sim: Sim, owner: int) -> None:
         replica.head = frame.next
 
 
-@plain
+@cold
 def adapt(sim: Sim, owner: int) -> None:
     """Notes the lag that a poll has left: behind the log, waiting for company buys nothing."""
-    apart()
     replica = replica_at(sim, owner)
     if sim.lag_events > sim.adapt_events * sim.joined_count:
         replica.gather = 0.0
@@ -128,10 +126,9 @@ def consumer_done(sim: Sim, owner: int) -> None:
         take(sim, owner)
 
 
-@plain
+@cold
 def process_refused(sim: Sim, owner: int) -> bool:
     """Begins the processing of a poll of which some has taken effect before; tells whether there is any such."""
-    apart()
     replica = replica_at(sim, owner)
     poll = poll_at(sim, replica.poll)
     frames, events = 0, 0

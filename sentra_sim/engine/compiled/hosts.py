@@ -19,7 +19,7 @@ from sentra_sim.engine.compiled.calendar import (
 from sentra_sim.engine.compiled.memory import (
     Row,
     Sim,
-    apart,
+    cold,
     cpu_at,
     entry_at,
     host_at,
@@ -160,10 +160,9 @@ def give_core(sim: Sim, host: int) -> None:
     host_at(sim, host).idle += 1
 
 
-@plain
+@cold
 def cancel_job(sim: Sim, thread: int) -> None:
     """Drops a thread's job, if it has one, and books what it has used."""
-    apart()
     row = thread_at(sim, thread)
     if host_at(sim, row.host).ps:
         cancel_sharing(sim, thread)
@@ -177,10 +176,9 @@ def cancel_job(sim: Sim, thread: int) -> None:
         unlink(sim, thread)
 
 
-@plain
+@cold
 def unlink(sim: Sim, thread: int) -> None:
     """Takes a thread out of its queue for a core, if it is in it."""
-    apart()
     lane = lane_at(sim, thread_at(sim, thread).lane)
     last, at = -1, lane.head
     while at >= 0 and at != thread:
@@ -195,10 +193,9 @@ def unlink(sim: Sim, thread: int) -> None:
         lane.tail = last
 
 
-@plain
+@cold
 def cancel_sharing(sim: Sim, thread: int) -> None:
     """Takes a sharing job away, if there is one; the others share what it had."""
-    apart()
     row = thread_at(sim, thread)
     lane = lane_at(sim, row.lane)
     at = 0

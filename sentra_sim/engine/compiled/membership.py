@@ -8,11 +8,10 @@ from sentra_sim.engine.compiled.calendar import EXPIRED, HEAR, READY, RESUMED, T
 from sentra_sim.engine.compiled.hosts import cancel_job
 from sentra_sim.engine.compiled.memory import (
     Sim,
-    apart,
     breaker_at,
+    cold,
     frame_at,
     owner_at,
-    plain,
     poll_at,
     poll_frame_at,
     replica_at,
@@ -22,10 +21,9 @@ from sentra_sim.engine.compiled.polls import add_orphan, offer_frame
 from sentra_sim.engine.compiled.tables import EAGER, STATIC
 
 
-@plain
+@cold
 def start(sim: Sim, number: int) -> None:
     """Starts a consumer; it joins when its process is ready."""
-    apart()
     member = replica_at(sim, number)
     member.leaving = 0
     if member.alive or member.starting or member.returning:
@@ -35,10 +33,9 @@ def start(sim: Sim, number: int) -> None:
     push(sim, sim.ready, READY, number, member.life)
 
 
-@plain
+@cold
 def stop(sim: Sim, number: int) -> None:
     """Lets a consumer end in order: it finishes its poll and leaves."""
-    apart()
     member = replica_at(sim, number)
     if not member.alive:
         kill(sim, number)
@@ -48,10 +45,9 @@ def stop(sim: Sim, number: int) -> None:
         leave(sim, number)
 
 
-@plain
+@cold
 def kill(sim: Sim, number: int) -> None:
     """Ends a consumer at once; its poll is not committed, and nobody is told."""
-    apart()
     member = replica_at(sim, number)
     member.life += 1
     member.starting, member.returning = 0, 0
@@ -64,10 +60,9 @@ def kill(sim: Sim, number: int) -> None:
     miss(sim, number)
 
 
-@plain
+@cold
 def put_back(sim: Sim, number: int) -> None:
     """Puts the frames of a poll that is not committed before those that wait."""
-    apart()
     member = replica_at(sim, number)
     poll = poll_at(sim, member.poll)
     sim.keeps_first = 1
@@ -87,10 +82,9 @@ def put_back(sim: Sim, number: int) -> None:
     member.poll = -1
 
 
-@plain
+@cold
 def scale(sim: Sim, count: int) -> None:
     """Starts the first consumers that do not run, or stops the last that do, until so many run."""
-    apart()
     running = 0
     for number in range(sim.replica_count):
         running += runs(sim, number)
@@ -105,7 +99,7 @@ def scale(sim: Sim, count: int) -> None:
             running -= 1
 
 
-@plain
+@cold
 def runs(sim: Sim, number: int) -> bool:
     """Tells whether a consumer runs or is about to."""
     member = replica_at(sim, number)
@@ -113,20 +107,18 @@ def runs(sim: Sim, number: int) -> bool:
     return polls or member.starting != 0 or member.returning != 0  # type: ignore[no-any-return]
 
 
-@plain
+@cold
 def after_poll(sim: Sim, number: int) -> None:
     """Lets a consumer leave or give partitions up, now that its poll is committed."""
-    apart()
     if replica_at(sim, number).leaving:
         leave(sim, number)
     else:
         give_up(sim, number)
 
 
-@plain
+@cold
 def member_ready(sim: Sim, number: int, life: int) -> None:
     """Lets a consumer join whose process is ready."""
-    apart()
     member = replica_at(sim, number)
     if life != member.life:
         return
@@ -141,17 +133,16 @@ def member_ready(sim: Sim, number: int, life: int) -> None:
         member.returning = 1
 
 
-@plain
+@cold
 def join(sim: Sim, number: int) -> None:
     """Takes a consumer into the group; it begins its poll loop."""
-    apart()
     member = replica_at(sim, number)
     member.returning, member.alive, member.joined, member.waiting = 0, 1, 1, 1
     sim.joined_count += 1
     rebalance(sim, number)
 
 
-@plain
+@cold
 def end(sim: Sim, number: int) -> None:
     """Ends a consumer's process; the next has a thread of its own."""
     member = replica_at(sim, number)
@@ -162,10 +153,9 @@ def end(sim: Sim, number: int) -> None:
         breaker_at(sim, at).opened, breaker_at(sim, at).failures = 0, 0
 
 
-@plain
+@cold
 def leave(sim: Sim, number: int) -> None:
     """Lets a consumer end that has no poll under way."""
-    apart()
     member = replica_at(sim, number)
     member.life += 1
     end(sim, number)
@@ -178,20 +168,18 @@ def leave(sim: Sim, number: int) -> None:
     rebalance(sim, -1)
 
 
-@plain
+@cold
 def miss(sim: Sim, number: int) -> None:
     """Lets a session run out, which was last renewed by a heartbeat."""
-    apart()
     member = replica_at(sim, number)
     member.session += 1
     since = sim.heartbeat - to_heartbeat(sim, number)
     push(sim, max(0.0, sim.session_timeout - since), EXPIRED, number, member.session)
 
 
-@plain
+@cold
 def expire(sim: Sim, number: int, session: int) -> None:
     """Takes a consumer out of the group that was not heard of for a session."""
-    apart()
     member = replica_at(sim, number)
     if session != member.session or not member.joined:
         return
@@ -205,17 +193,16 @@ def expire(sim: Sim, number: int, session: int) -> None:
         rebalance(sim, -1)
 
 
-@plain
+@cold
 def to_heartbeat(sim: Sim, number: int) -> float:
     """Returns how long it is until a consumer's next heartbeat."""
     period = sim.heartbeat
     return period - np.fmod(sim.now + replica_at(sim, number).phase * period, period)  # type: ignore[no-any-return]
 
 
-@plain
+@cold
 def rebalance(sim: Sim, newcomer: int) -> None:
     """Begins a rebalance; `newcomer` is who caused it by joining, or -1."""
-    apart()
     if sim.protocol == EAGER:
         prepare(sim, newcomer)
         return
@@ -228,7 +215,7 @@ def rebalance(sim: Sim, newcomer: int) -> None:
             push(sim, to_heartbeat(sim, number), HEAR, number, member.life)
 
 
-@plain
+@cold
 def holds_anothers(sim: Sim, number: int) -> bool:
     """Tells whether a consumer has a partition that is to be another's."""
     for partition in range(sim.partition_count):
@@ -238,10 +225,9 @@ def holds_anothers(sim: Sim, number: int) -> bool:
     return False
 
 
-@plain
+@cold
 def prepare(sim: Sim, newcomer: int) -> None:
     """Asks all consumers to give everything up and join again."""
-    apart()
     if not sim.preparing:
         sim.preparing = 1
         for number in range(sim.replica_count):
@@ -255,10 +241,9 @@ def prepare(sim: Sim, newcomer: int) -> None:
     all_heard(sim)
 
 
-@plain
+@cold
 def hear(sim: Sim, number: int, life: int) -> None:
     """Tells a consumer that it has something to give up."""
-    apart()
     member = replica_at(sim, number)
     if life != member.life:
         return
@@ -267,10 +252,9 @@ def hear(sim: Sim, number: int, life: int) -> None:
         give_up(sim, number)
 
 
-@plain
+@cold
 def give_up(sim: Sim, number: int) -> None:
     """Takes from a consumer what is no longer its own."""
-    apart()
     member = replica_at(sim, number)
     member.giving_up = 0
     if sim.protocol == EAGER:
@@ -283,10 +267,9 @@ def give_up(sim: Sim, number: int) -> None:
     hand_out(sim)
 
 
-@plain
+@cold
 def all_heard(sim: Sim) -> None:
     """Ends an eager rebalance when the last consumer has joined it."""
-    apart()
     if not sim.preparing:
         return
     for number in range(sim.replica_count):
@@ -299,7 +282,7 @@ def all_heard(sim: Sim) -> None:
     push(sim, sim.join, TAKEN_OVER, -1, sim.last_mark)
 
 
-@plain
+@cold
 def mark_free(sim: Sim) -> None:
     """Marks all partitions that nobody owns with a new mark."""
     sim.last_mark += 1
@@ -309,10 +292,9 @@ def mark_free(sim: Sim) -> None:
             row.mark = sim.last_mark
 
 
-@plain
+@cold
 def hand_out(sim: Sim) -> None:
     """Lets the new owners of the partitions marked last learn of them at their next heartbeats."""
-    apart()
     for partition in range(sim.partition_count):
         row = owner_at(sim, partition)
         if row.mark != sim.last_mark or row.target < 0:
@@ -323,10 +305,9 @@ def hand_out(sim: Sim) -> None:
             push(sim, to_heartbeat(sim, row.target) + sim.join, TAKEN_OVER, row.target, sim.last_mark)
 
 
-@plain
+@cold
 def take_away(sim: Sim, number: int, mark: int) -> None:
     """Takes partitions from a consumer: with a mark those that are to be another's, which get it, else all."""
-    apart()
     for partition in range(sim.partition_count):
         row = owner_at(sim, partition)
         if row.owner == number and (mark < 0 or row.target != number):
@@ -351,10 +332,9 @@ def take_away(sim: Sim, number: int, mark: int) -> None:
         frame = after
 
 
-@plain
+@cold
 def take_over(sim: Sim, number: int, mark: int) -> None:
     """Gives partitions of a mark to their new owner, or with -1 to all of theirs, with the frames that wait."""
-    apart()
     for partition in range(sim.partition_count):
         row = owner_at(sim, partition)
         if row.mark == mark and row.owner < 0 and (number < 0 or row.target == number):
@@ -367,10 +347,9 @@ def take_over(sim: Sim, number: int, mark: int) -> None:
         frame = after
 
 
-@plain
+@cold
 def assign(sim: Sim) -> None:
     """Decides who is to own what: all anew by round robin, or moving as few partitions as an even spread needs."""
-    apart()
     joined = 0
     for number in range(sim.replica_count):
         joined += replica_at(sim, number).joined
@@ -384,7 +363,7 @@ def assign(sim: Sim) -> None:
         owner_at(sim, partition).target = number
 
 
-@plain
+@cold
 def next_joined(sim: Sim, number: int) -> int:
     """Returns the next consumer in the group after another, the first after the last."""
     number += 1
@@ -393,10 +372,9 @@ def next_joined(sim: Sim, number: int) -> int:
     return number
 
 
-@plain
+@cold
 def assign_sticky(sim: Sim, joined: int) -> None:
     """Spreads the partitions evenly over the consumers in the group, each of which keeps what it may."""
-    apart()
     make_space(sim, joined)
     for partition in range(sim.partition_count):
         row = owner_at(sim, partition)
@@ -414,10 +392,9 @@ def assign_sticky(sim: Sim, joined: int) -> None:
             row.target = number
 
 
-@plain
+@cold
 def make_space(sim: Sim, joined: int) -> None:
     """Says how many partitions each consumer may have; one more first of all who has more than the least."""
-    apart()
     quota, extra = sim.partition_count // joined, sim.partition_count % joined
     for number in range(sim.replica_count):
         member = replica_at(sim, number)

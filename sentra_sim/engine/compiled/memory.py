@@ -43,19 +43,9 @@ def _generate_row(typing_context: Any, address: Any, number: Any, dtype: Any) ->
 _row: Any = intrinsic(_generate_row)
 
 
-def _generate_apart(typing_context: Any) -> Any:
-    """Keeps LLVM from inlining the function that calls this: what runs rarely must not be copied to wherever it may run."""
-    del typing_context
-
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        del signature, args
-        builder.function.attributes.add("noinline")
-        return context.get_dummy_value()
-
-    return types.none(), generate
-
-
-apart: Any = intrinsic(_generate_apart)
+def cold(function: F) -> F:
+    """Compiles a function that runs rarely, not into its callers: one called from an `inline` function would be, by inheritance."""
+    return cast(F, numba.njit(forceinline=False, error_model="numpy")(function))
 
 
 def inline(function: F) -> F:

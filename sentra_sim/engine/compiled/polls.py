@@ -8,7 +8,7 @@ from sentra_sim.engine.compiled.calendar import HANDED, NONE, WAKE, WRITER_WOKEN
 from sentra_sim.engine.compiled.jobs import put_last
 from sentra_sim.engine.compiled.memory import (
     Sim,
-    apart,
+    cold,
     frame_at,
     hop_at,
     owner_at,
@@ -41,10 +41,9 @@ def offer_frame(sim: Sim, frame: int) -> None:
         push(sim, replica.gather, WAKE, owner, replica.life)
 
 
-@plain
+@cold
 def add_orphan(sim: Sim, frame: int) -> None:
     """Keeps a frame, the last of a list, whose partition nobody owns."""
-    apart()
     if sim.orphan_head < 0:
         sim.orphan_head = frame
     else:
@@ -64,10 +63,9 @@ def stamp(sim: Sim, number: int, hop: int) -> None:
         hop_at(sim, poll_frame_at(sim, at).value, hop).value = sim.now
 
 
-@plain
+@cold
 def stamp_first(sim: Sim, frame: int, hop: int) -> None:
     """Notes that a frame has reached a hop now, unless it did before: then it may have taken effect again."""
-    apart()
     if np.isnan(hop_at(sim, frame, hop).value):
         hop_at(sim, frame, hop).value = sim.now
     elif hop == sim.effect and not sim.idempotent and frame_at(sim, frame).outcome == OPEN:

@@ -7,7 +7,7 @@ from sentra_sim.engine.compiled.hosts import spend
 from sentra_sim.engine.compiled.memory import (
     Row,
     Sim,
-    apart,
+    cold,
     first_event_at,
     frame_of,
     mark_at,
@@ -25,20 +25,18 @@ from sentra_sim.engine.compiled.memory import (
 )
 
 
-@plain
+@cold
 def link_events(sim: Sim, message: int) -> None:
     """Lists the events of a message with their frames, the last one first."""
-    apart()
     for event in range(first_event_at(sim, message).value, first_event_at(sim, message + 1).value):
         mark = mark_at(sim, frame_of(sim.event_frame, event).value)
         next_event_at(sim, event).value = mark.last_event
         mark.last_event = event
 
 
-@plain
+@cold
 def begin_split(sim: Sim, thread: int) -> None:
     """Begins the job of a poll: stable's events, then the canary's."""
-    apart()
     row = thread_at(sim, thread)
     poll, split, work = poll_at(sim, row.ref), split_at(sim, row.ref), work_at(sim, row.work)
     split.begun, split.canary, split.failed, split.checked, split.wrong, split.cost = sim.now, 0, 0, 0, 0, 0.0
@@ -61,10 +59,9 @@ def cost_of(work: Row, frames: int, events: int, of_events: int) -> float:
     return (work.job + work.frame * frames * (events / of_events) + work.event * events) * work.factor  # type: ignore[no-any-return]
 
 
-@plain
+@cold
 def begin_canary(sim: Sim, number: int, work: Row) -> None:
     """Begins the canary's part of a poll, unless it has none."""
-    apart()
     poll, split, release = poll_at(sim, number), split_at(sim, number), release_at(sim, sim.canary)
     events = 0
     for at in range(poll.first, poll.first + poll.frames):
@@ -100,10 +97,9 @@ def count_canary(sim: Sim, frame: int, threshold: int) -> int:
     return count
 
 
-@plain
+@cold
 def slowdown(sim: Sim, release: Row, events: int) -> float:
     """Returns by which factor a job costs more than stable's."""
-    apart()
     factor = release.factor
     if release.tail_share > 0.0 and delay_of(sim, release.tail_draw) < release.tail_share:
         factor *= release.tail_factor
@@ -115,10 +111,9 @@ def slowdown(sim: Sim, release: Row, events: int) -> float:
     return factor  # type: ignore[no-any-return]
 
 
-@plain
+@cold
 def split_done(sim: Sim, thread: int) -> None:
     """Goes on with a poll that stable and the canary have worked on."""
-    apart()
     row = thread_at(sim, thread)
     number, unit, split = row.ref, row.unit, split_at(sim, row.ref)
     delay = delay_of(sim, station_at(sim, unit).delay)
@@ -143,10 +138,9 @@ def split_done(sim: Sim, thread: int) -> None:
         push(sim, delay + wait, VISIBLE, unit, number)
 
 
-@plain
+@cold
 def record(sim: Sim, release: int, events: int, cpu: float, duration: float) -> None:
     """Notes a release's part of a job."""
-    apart()
     job = release_job_at(sim, sim.release_jobs_done)
     sim.release_jobs_done += 1
     job.release, job.events, job.failed, job.checked, job.wrong = release, events, 0, 0, 0
