@@ -180,6 +180,7 @@ class _Builder:
         replicas = self._replicas()
         stations = [self._served(name) for name in self.served]
         self._backgrounds()
+        releases = self._release_arrays(room)  # before the tables of what they draw
         group = only(scenario, ConsumerGroup)[1]
         seconds = int(np.ceil(plan.cap_s)) + 2
         most = plan.max_frames
@@ -218,7 +219,7 @@ class _Builder:
             "backgrounds": _rows(BACKGROUND, self.backgrounds),
             "cpu": np.zeros((len(process_hosts(scenario)), seconds)),
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
-            **self._release_arrays(room),
+            **releases,
             "breakers": np.zeros(group.most_replicas * len(group.calls), BREAKER),
             "owners": _rows(
                 OWNER, [{"owner": at % group.replicas, "target": at % group.replicas} for at in range(partitions)]
