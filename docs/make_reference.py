@@ -39,6 +39,9 @@ BLOCKS = (
     schema.Delay,
     schema.Noise,
     schema.Background,
+    schema.Release,
+    schema.Retry,
+    schema.Breaker,
     schema.Span,
     schema.Bound,
 )

@@ -7,7 +7,7 @@ the stations that they have in common.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,9 +17,13 @@ from numpy.typing import NDArray
 from sentra_sim.rng import stream
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, only
 from sentra_sim.scenario.arrivals import Offered, draw_offered
-from sentra_sim.scenario.keys import partition_of
+from sentra_sim.scenario.keys import partition_of, places_of
 from sentra_sim.scenario.schema import AnyStation, Noise
 
+# Of a consumer's adaptive gathering, as the live worker has it: half a full poll behind it stops, eight polls bring it back.
+LAG_POLLS, GROWING_POLLS = 0.5, 8
+HEARTBEAT = "heartbeat"  # the purpose of the phase at which a consumer sends its first
+UNIFORM = Noise(dist="quantiles", quantiles=(0.0, 1.0))  # on [0, 1): of chances, not of demands
 MIN_DRAIN_S = 10.0  # a run may go on for at least this long after the load has stopped
 
 
@@ -37,9 +41,10 @@ class Plan:
     """What an engine plays.
 
     `first_event` has shape (messages + 1,): message m carries the events `first_event[m]` to `first_event[m + 1] - 1`.
-    `partition` has shape (events,). `multipliers` holds, by (owner, purpose), the factors with mean one by which the demands or
+    `partition` has shape (events,); so has `place`, which tells a canary's events, where a pool has releases, else none.
+    `multipliers` holds, by (owner, purpose), the factors with mean one by which the demands or
     delays of that purpose are multiplied, in order of use; a constant one has shape (1,). `phase` holds, by the same
-    key, at which fraction of its period a background job first runs.
+    key, at which fraction of its period a background job first runs, or how far a consumer is in that of its heartbeats.
     """
 
     scenario: Scenario
@@ -52,6 +57,7 @@ class Plan:
     streams: dict[tuple[str, str], Stream]
     multipliers: dict[tuple[str, str], NDArray[np.float64]]
     phase: dict[tuple[str, str], float]
+    place: NDArray[np.int64]
 
     @property
     def cap_s(self) -> float:
@@ -94,7 +100,8 @@ def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None 
         max_frames=max_frames,
         streams=streams,
         multipliers={key: _multipliers(entry, seed, like) for key, entry in streams.items()},
-        phase={key: float(stream(seed, key[0], f"{key[1]}-phase").random()) for key in streams if _is_background(key)},
+        place=places_of(offered.keys).astype(np.int64) if has_releases(scenario) else np.zeros(0, dtype=np.int64),
+        phase={key: float(stream(seed, key[0], f"{key[1]}-phase").random()) for key in _periodic(scenario, streams)},
     )
 
 
@@ -106,6 +113,22 @@ def broker_name(log: str, number: int) -> str:
 def replica_name(group: str, number: int) -> str:
     """Returns the name under which consumer `number` (from 0) draws; no station can be called so."""
     return f"{group}/{number + 1}"
+
+
+def release_name(pool: str, release: str) -> str:
+    """Returns the name under which a release of a pool draws; no station can be called so."""
+    return f"{pool}/{release}"
+
+
+def has_releases(scenario: Scenario) -> bool:
+    """Tells whether a pool has releases beside stable."""
+    return any(isinstance(station, Pool) and station.releases for station in scenario.stations.values())
+
+
+def calls_may_fail(scenario: Scenario) -> bool:
+    """Tells whether a station that consumers call may fail."""
+    stations = scenario.stations.values()
+    return any(isinstance(station, Pool | Store) and station.failure is not None for station in stations)
 
 
 def station_of(owner: str) -> str:
@@ -125,8 +148,10 @@ def background_owners(name: str, station: AnyStation) -> tuple[str, ...]:
     return (name,)
 
 
-def _is_background(key: tuple[str, str]) -> bool:
-    return key[1].startswith("background-")
+def _periodic(scenario: Scenario, streams: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    yield from (key for key in streams if key[1].startswith("background-"))
+    name, group = only(scenario, ConsumerGroup)
+    yield from ((replica_name(name, number), HEARTBEAT) for number in range(group.most_replicas))
 
 
 def _max_frames(scenario: Scenario, events: int, seconds: float) -> int:
@@ -142,6 +167,16 @@ def _max_frames(scenario: Scenario, events: int, seconds: float) -> int:
 def _streams(scenario: Scenario, messages: int, frames: int, seconds: float) -> Iterator[Stream]:
     for name, station in scenario.stations.items():
         yield from _station_streams(name, station, messages, frames)
+        if isinstance(station, Pool | Store) and station.failure is not None:
+            yield Stream(name, "failure", UNIFORM, frames)
+        if isinstance(station, ConsumerGroup) and calls_may_fail(scenario):
+            for number in range(station.most_replicas):
+                yield Stream(replica_name(name, number), "jitter", UNIFORM, frames)
+        if isinstance(station, Pool):
+            for release in station.releases:
+                yield Stream(release_name(name, release), "demand", station.demand.noise, frames)
+                for purpose in ("tail", "error", "shadow"):
+                    yield Stream(release_name(name, release), purpose, UNIFORM, frames)
         for owner in background_owners(name, station):
             for number, job in enumerate(station.background):
                 count = math.ceil(seconds / job.every_s) + 1
@@ -162,10 +197,11 @@ def _station_streams(name: str, station: AnyStation, messages: int, frames: int)
                 for purpose in ("append", "replicate", "replication", "fetch"):
                     yield Stream(broker_name(name, number), purpose, getattr(station, purpose).noise, frames)
         case ConsumerGroup():
-            for number in range(station.replicas):
+            for number in range(station.most_replicas):
                 yield Stream(replica_name(name, number), "fetch", station.fetch.noise, frames)
                 yield Stream(replica_name(name, number), "process", station.process.noise, frames)
                 yield Stream(replica_name(name, number), "finish", station.finish.noise, frames)
+                yield Stream(replica_name(name, number), "dedupe", station.dedupe.noise, frames)
         case Pool() | Store():
             yield Stream(name, "demand", station.demand.noise, frames)
             yield Stream(name, "delay", station.delay.noise, frames)

@@ -14,7 +14,8 @@ from sentra_sim.engine.changes import Change, Simulation, play
 from sentra_sim.engine.compiled import CompiledSimulation
 from sentra_sim.engine.plan import Plan, prepare
 from sentra_sim.engine.reference import ReferenceSimulation
-from sentra_sim.engine.trace import Trace
+from sentra_sim.engine.releasemetrics import release_metrics
+from sentra_sim.engine.trace import LOST, OPEN, OUTCOME_NAMES, Trace
 from sentra_sim.errors import InputError
 from sentra_sim.kpi import final_hop
 from sentra_sim.records import (
@@ -91,7 +92,8 @@ def simulate(
     trace = run(plan, engine=engine)
     frames = _frames_table(plan, trace)
     cpu = CpuSeries(processes(scenario), trace.cpu_s)
-    tables = Tables(frames, _events_table(plan, trace), metrics_table(frames, scenario, cpu))
+    metrics = [metrics_table(frames, scenario, cpu), *release_metrics(trace.release_jobs, trace.cpu_s.shape[1])]
+    tables = Tables(frames, _events_table(plan, trace), pl.concat(metrics))
     in_window = (plan.offered.intended_s >= warmup_s) & (plan.offered.intended_s < warmup_s + seconds)
     manifest = Manifest(
         source="simulated",
@@ -133,17 +135,24 @@ def _frames_table(plan: Plan, trace: Trace) -> pl.DataFrame:
         "frame": pl.Series(np.arange(count)),
         "partition": pl.Series(trace.partition),
         "tenant": pl.repeat(tenant, count, dtype=pl.Int32, eager=True),
-        "release": pl.repeat("stable", count, dtype=pl.String, eager=True),
-        "events": pl.Series(trace.events),
-        "outcome": pl.Series(
-            np.where(_reached(plan, trace, final_hop(scenario)), "ok", "lost").tolist(), dtype=pl.String
+        # As a recorded run has it: a frame that a canary worked on for the most part is the canary's.
+        "release": pl.Series(
+            np.where(2 * trace.canary_events > trace.events, "canary", "stable").tolist(), dtype=pl.String
         ),
-        "attempts": pl.repeat(1, count, dtype=pl.Int16, eager=True),
+        "events": pl.Series(trace.events),
+        "outcome": _outcomes(trace),
+        "attempts": pl.Series(trace.attempts),
         "poll": pl.Series(trace.poll).replace(-1, None),
     }
     for number, hop in enumerate(hops):
         columns[hop_column(hop)] = _nanoseconds(trace.hops_s[:, number])
     return pl.DataFrame(columns).cast(frame_schema(hops))  # type: ignore[arg-type]
+
+
+def _outcomes(trace: Trace) -> pl.Series:
+    """Names how frames ended; one that the end of the run found under way counts as lost."""
+    ended = np.where(trace.outcome == OPEN, LOST, trace.outcome)
+    return pl.Series(np.array(OUTCOME_NAMES)[ended].tolist(), dtype=pl.String)
 
 
 def _nanoseconds(times_s: NDArray[np.float64]) -> pl.Series:

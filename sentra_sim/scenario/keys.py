@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+PLACES = 2**53  # a weight is a double: finer places could not be told apart
+
 
 def key_weights(keys: int, skew: float) -> NDArray[np.float64]:
     """Returns the Zipf probabilities of keys 0..keys-1, shape (keys,): weight of rank r is (r + 1)**-skew.
@@ -35,6 +37,17 @@ def partition_of(keys: NDArray[np.uint32], partitions: int) -> NDArray[np.int16]
     """
     mixed = (keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
     return (mixed % np.uint64(partitions)).astype(np.int16)
+
+
+def places_of(keys: NDArray[np.uint32]) -> NDArray[np.uint64]:
+    """Returns the place of each key, from 0 to PLACES - 1, shape of `keys`: two rounds of splitmix64's finaliser.
+
+    A canary has the keys whose place lies below its weight. This is another hash than the one that chooses partitions, so that every
+    partition sends its share to the canary.
+    """
+    mixed = (keys.astype(np.uint64) + np.uint64(1)) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return (mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)
 
 
 def tenant_of(keys: NDArray[np.uint32], tenants: int) -> NDArray[np.uint32]:

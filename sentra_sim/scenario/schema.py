@@ -26,6 +26,9 @@ SCHEMA_VERSION = 1
 
 Hop = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]*$")]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Factor = Annotated[float, Field(ge=1.0)]
+Rebalance = Literal["eager", "cooperative", "static"]
 Distribution = Literal["constant", "exponential", "lognormal", "quantiles"]
 
 
@@ -203,14 +206,54 @@ class Log(Station):
     to: Name
 
 
+class Retry(Model):
+    """How a failed call is made again: after a pause drawn evenly from zero to `base_s`, doubled with each failure up to `cap_s`.
+
+    That is full jitter (Brooker, "Exponential backoff and jitter", 2015). What has failed `attempts` times is given up.
+    """
+
+    attempts: PositiveInt = 5
+    base_s: NonNegativeFloat = 0.05
+    cap_s: NonNegativeFloat = 2.0
+
+
+class Breaker(Model):
+    """A circuit breaker: `failures` in a row open it (0: it never opens), `open_s` later it lets probes through.
+
+    It closes when `probes` of them have passed, and opens again when one fails.
+    """
+
+    failures: NonNegativeInt = 0
+    open_s: PositiveFloat = 1.0
+    probes: PositiveInt = 1
+
+
 class ConsumerGroup(Station):
     """Workers in a poll loop: take what is there, work on it, call the stores one after another, poll again.
 
-    Replica r owns the partitions congruent to r. One that had nothing to do waits `gather_s` after the first frame for more to come:
-    fewer and fuller polls. A poll takes whole frames in order of availability until `max_poll_events`; `fetch`
+    At first replica r owns the partitions congruent to r. One that had nothing to do waits `gather_s` after the first frame for more to
+    come: fewer and fuller polls. A poll takes whole frames in order of availability until `max_poll_events`; `fetch`
     is spent before and `process` after the frames count as started, both on the replica's one thread. Each station in `calls`
     gets the poll as one job and is waited for before the next is called; `finish` is spent, on the same thread, between the last
-    answer and the next poll.
+    answer and the next poll. A poll is committed after that.
+
+    Up to `max_replicas` consumers (0: `replicas`) may run as the group grows and shrinks; a new one joins `ready_s` after its
+    start. `rebalance` says how partitions change hands. With `eager` (Kafka's RangeAssignor and RoundRobinAssignor) all consumers give all
+    partitions up, each at its next heartbeat or after the poll that this finds under way, and `join_s` after the last has done so all
+    go on. With `cooperative` (CooperativeStickyAssignor, and the consumer protocol of KIP-848) only partitions that move stop: their old
+    owner gives them up likewise, the new one has them `join_s` after its own next heartbeat. `static` is that with a
+    `group.instance.id` each (KIP-345): a consumer that ends tells nobody, and takes its own partitions again if it is back before its
+    session is over. `heartbeat_s`, `session_timeout_s` are `heartbeat.interval.ms`, `session.timeout.ms`, with Kafka's defaults.
+
+    The poll of a consumer that is killed is taken again by whoever owns its partitions then. What had taken effect by then (it was
+    visible in the first store of `calls`; without one in the last of them; without any it had started) takes effect again, and its
+    frame counts as `duplicate`; unless the group is `idempotent`: then the effect is refused, which costs `dedupe` beside `process`.
+
+    A call that fails is made again as `retry` says; each consumer has a circuit `breaker` for each station that it calls. A poll whose
+    call is given up goes to the dead-letter queue as it is: the calls after it are left out, its frames end as `dlq`.
+    With `max_age_s` set, a consumer that is about to poll drops what waits first in its queue for as long as that was
+    received longer ago: such frames end as `shed`. With `adaptive_gather` a consumer does not gather while more than half of
+    `max_poll_events` a consumer waits in the log, and takes eight polls to come back to `gather_s` after that.
     """
 
     kind: Literal["consumer_group"]
@@ -222,10 +265,61 @@ class ConsumerGroup(Station):
     finish: Demand = Demand()
     calls: tuple[Name, ...] = ()
     hop: Hop = "started"
+    max_replicas: NonNegativeInt = Field(default=0, json_schema_extra=LATER)
+    rebalance: Rebalance = Field(default="cooperative", json_schema_extra=LATER)
+    heartbeat_s: PositiveFloat = Field(default=3.0, json_schema_extra=LATER)
+    session_timeout_s: PositiveFloat = Field(default=45.0, json_schema_extra=LATER)
+    join_s: NonNegativeFloat = Field(default=0.1, json_schema_extra=LATER)
+    ready_s: NonNegativeFloat = Field(default=0.5, json_schema_extra=LATER)
+    idempotent: bool = Field(default=False, json_schema_extra=LATER)
+    dedupe: Demand = Field(default=Demand(), json_schema_extra=LATER)
+    retry: Retry = Field(default=Retry(), json_schema_extra=LATER)
+    breaker: Breaker = Field(default=Breaker(), json_schema_extra=LATER)
+    max_age_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
+    adaptive_gather: bool = Field(default=False, json_schema_extra=LATER)
+
+    @model_validator(mode="after")
+    def _room_for_replicas(self) -> Self:
+        if 0 < self.max_replicas < self.replicas:
+            raise ValueError(f"must set max_replicas no lower than replicas ({self.replicas})")
+        return self
+
+    @property
+    def most_replicas(self) -> int:
+        """How many consumers may run at a time."""
+        return max(self.replicas, self.max_replicas)
+
+
+class Release(Model):
+    """A release of a pool's code beside `stable`: its share of the keys, and what is wrong with it.
+
+    The demand of its jobs is the pool's times `factor`, for a share `tail_share` of them times `tail_factor` as well, for its first
+    `cold_events` events times `cold_factor`, and grows by `leak_per_s` of itself a second from its start on. A share `errors` of
+    its jobs fails before any work is done; stable then works on those events, as a job of its own. Its answers wait `wait_s`, which costs
+    no CPU. A share `wrong` of its events gets a wrong result, of which the shadow check sees a sample.
+    """
+
+    weight: Share = 0.0
+    factor: PositiveFloat = 1.0
+    tail_share: Share = 0.0
+    tail_factor: Factor = 1.0
+    cold_events: NonNegativeInt = 0
+    cold_factor: Factor = 1.0
+    leak_per_s: NonNegativeFloat = 0.0
+    errors: Share = 0.0
+    wait_s: NonNegativeFloat = 0.0
+    wrong: Share = 0.0
 
 
 class Pool(Station):
-    """`threads` workers that serve one queue in order of arrival; a job is a poll. `delay` follows the CPU work."""
+    """`threads` workers that serve one queue in order of arrival; a job is a poll. `delay` follows the CPU work.
+
+    `releases` are versions that may work on a share of the keys in place of the pool's own, which is called `stable`; one of them,
+    the canary, has weight at a time. A poll stays one job: a thread works on stable's events, then on the canary's; each part costs
+    `job_s`, its share of the frames' cost and its events'. A share `shadow_share` of the canary's events is worked on by stable
+    too, which tells wrong results. A share `failure` of the consumers' calls fails after the work, without effect; it may change
+    while the pipeline runs if it is set.
+    """
 
     kind: Literal["pool"]
     threads: PositiveInt = 1
@@ -233,12 +327,16 @@ class Pool(Station):
     delay: Delay = Delay()
     hop: Hop
     to: tuple[Name, ...] = ()
+    releases: dict[Name, Release] = Field(default={}, json_schema_extra=LATER)
+    shadow_share: Share = Field(default=0.1, json_schema_extra=LATER)
+    failure: Share | None = Field(default=None, json_schema_extra=LATER)
 
 
 class Store(Station):
     """A store that makes a poll visible `delay` after `threads` connections have worked on it.
 
     With `flush_s` set, polls gather and one job at a time writes everything gathered, at most one each `flush_s`.
+    A share `failure` of the consumers' calls fails after the work, without effect; it may change while the pipeline runs if it is set.
     """
 
     kind: Literal["store"]
@@ -248,6 +346,7 @@ class Store(Station):
     flush_s: NonNegativeFloat = 0.0
     hop: Hop
     to: tuple[Name, ...] = ()
+    failure: Share | None = Field(default=None, json_schema_extra=LATER)
 
 
 class Broadcast(Station):

@@ -20,6 +20,7 @@ from sentra_sim.scenario.schema import (
 )
 
 INTENDED = "intended"
+STABLE_NAME = "stable"  # the release that is a pool's own demand
 FLOW_KPIS = (
     "throughput_eps",
     "delivered_ratio",
@@ -78,6 +79,16 @@ def hop_edges(scenario: Scenario) -> tuple[HopEdge, ...]:
     return tuple(edges)
 
 
+def effect_hop(scenario: Scenario) -> str:
+    """Returns the hop at which a frame takes effect: in the first store that the group calls, else in the last station, else at work."""
+    _, group = only(scenario, ConsumerGroup)
+    called = [scenario.stations[name] for name in group.calls]
+    stores = [station for station in called if isinstance(station, Store)]
+    deciding: list[AnyStation] = [*stores[:1], *called[-1:], group]
+    assert isinstance(deciding[0], Pool | Store | ConsumerGroup)  # held by check_topology
+    return deciding[0].hop
+
+
 def kpi_names(scenario: Scenario) -> tuple[str, ...]:
     """Returns the names of the KPIs of a run of the scenario, in the order in which `sentra_sim.kpi` computes them."""
     return (*(f"{span}_{quantile}_s" for span in scenario.kpis for quantile in ("p50", "p95", "p99")), *FLOW_KPIS)
@@ -125,6 +136,8 @@ def check_topology(scenario: Scenario, *, place: str) -> None:
     for name, station in scenario.stations.items():
         _check_station(scenario, name, station, place)
     _check_reach(scenario, place)
+    _check_releases(scenario, place)
+    _check_failures(scenario, place)
     edges = hop_edges(scenario)
     _check_hops(scenario, [edge.hop for edge in edges], place)
     _check_slo(scenario, place)
@@ -199,6 +212,34 @@ def _check_reach(scenario: Scenario, place: str) -> None:
         if name not in visits:
             raise ScenarioError(
                 f"{place}: stations.{name}: must be reached from the source, got no edge to it; name it in a `to` or `calls`"
+            )
+
+
+def _check_failures(scenario: Scenario, place: str) -> None:
+    called = only(scenario, ConsumerGroup)[1].calls
+    for name, station in scenario.stations.items():
+        if isinstance(station, Pool | Store) and station.failure is not None and name not in called:
+            raise ScenarioError(
+                f"{place}: stations.{name}.failure: must be of a station that the consumer group calls, got one behind it; remove it"
+            )
+
+
+def _check_releases(scenario: Scenario, place: str) -> None:
+    pools = [(name, pool) for name, pool in scenario.stations.items() if isinstance(pool, Pool) and pool.releases]
+    if len(pools) > 1:
+        names = ", ".join(name for name, _ in pools)
+        raise ScenarioError(f"{place}: stations: must have releases in one pool at most, got {names}; keep one")
+    for name, pool in pools:
+        weighted = [release for release, spec in pool.releases.items() if spec.weight > 0.0]
+        if len(weighted) > 1:
+            raise ScenarioError(
+                f"{place}: stations.{name}.releases: must give weight to one release at most, "
+                f"got {', '.join(weighted)}; set the others to 0"
+            )
+        if STABLE_NAME in pool.releases:
+            raise ScenarioError(
+                f"{place}: stations.{name}.releases.{STABLE_NAME}: must be another name, for {STABLE_NAME} is the pool's own demand; "
+                "write that under demand"
             )
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sentra_sim.engine import Change, Trace, prepare, run
 from sentra_sim.scenario import Scenario, hop_edges, processes
 from tests.pipelines import BARE, bare, sentra
+from tests.property.vary_group import vary_group
 
 UNEVEN = {
     "job_s": 1e-4,
@@ -236,6 +237,7 @@ def stations(draw: st.DrawFn) -> dict[str, Any]:
                 "receive": draw(demands),
                 "hops": [f"sent_{name}", f"delivered_{name}"],
             }
+    vary_group(draw, built)
     return {
         name: station | {key: draw(value) for key, value in common.items()} | {"background": draw(backgrounds)}
         for name, station in built.items()

@@ -14,8 +14,7 @@ from numpy.typing import NDArray
 
 from live_adapters.pipeline.releases.releases import STABLE_NAME
 from sentra_sim.errors import InputError
-
-PLACES = 2**53  # a weight is a double: finer places could not be told apart
+from sentra_sim.scenario.keys import PLACES, places_of
 
 
 def goes_to_canary(keys: NDArray[np.uint32], weight: float) -> NDArray[np.bool_]:
@@ -25,16 +24,6 @@ def goes_to_canary(keys: NDArray[np.uint32], weight: float) -> NDArray[np.bool_]
     [True, False, True, False, False, False]
     """
     return np.asarray(places_of(keys) < np.uint64(round(weight * PLACES)))
-
-
-def places_of(keys: NDArray[np.uint32]) -> NDArray[np.uint64]:
-    """Returns the place of each key, from 0 to PLACES - 1, shape of `keys`: two rounds of splitmix64's finaliser.
-
-    Another hash than the one that chooses partitions, so that every partition sends its share to the canary.
-    """
-    mixed = (keys.astype(np.uint64) + np.uint64(1)) * np.uint64(0xBF58476D1CE4E5B9)
-    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (mixed ^ (mixed >> np.uint64(31))) >> np.uint64(11)
 
 
 def canary_of(weights: Mapping[str, float]) -> tuple[str, float]:

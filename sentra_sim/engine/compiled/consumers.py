@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.calendar import NONE, WAKE, push
-from sentra_sim.engine.compiled.hosts import run_job
+import numpy as np
+
+from sentra_sim.engine.compiled.calls import begin_call, goes_again
+from sentra_sim.engine.compiled.hosts import amount, run_job, spend
+from sentra_sim.engine.compiled.membership import after_poll
 from sentra_sim.engine.compiled.memory import (
     Sim,
     call_at,
+    cold,
     frame_at,
+    hop_at,
     plain,
     poll_at,
     poll_frame_at,
@@ -15,39 +20,47 @@ from sentra_sim.engine.compiled.memory import (
     request_at,
     request_frame_at,
 )
-from sentra_sim.engine.compiled.polls import offer_last, stamp
+from sentra_sim.engine.compiled.polls import offer_frame, offer_last, stamp
+from sentra_sim.engine.plan import GROWING_POLLS
+from sentra_sim.engine.trace import SHED
 
 FETCHING, PROCESSING = -2, -1  # what a replica does before its calls 0, 1, ...
 
 
 @plain
 def available(sim: Sim, number: int) -> None:
-    """Offers the frames of a request to the replicas that own them."""
+    """Offers the frames of a request to the consumers that own them."""
     request = request_at(sim, number)
     for at in range(request.first, request.first + request.frames):
-        frame = request_frame_at(sim, at).value
-        owner = frame_at(sim, frame).partition % sim.replica_count
-        replica = replica_at(sim, owner)
-        frame_at(sim, frame).next = -1
-        if replica.head < 0:
-            replica.head = frame
-        else:
-            frame_at(sim, replica.tail).next = frame
-        replica.tail = frame
-        if replica.waiting:
-            replica.waiting = 0
-            push(sim, sim.gather, WAKE, owner, NONE)
+        offer_frame(sim, request_frame_at(sim, at).value)
+
+
+@plain
+def resume(sim: Sim, owner: int, life: int) -> None:
+    """Lets a consumer poll again, unless it has ended since."""
+    if life == replica_at(sim, owner).life:
+        take(sim, owner)
+
+
+@plain
+def replied(sim: Sim, poll: int) -> None:
+    """Goes on with a poll that a station has answered, unless its consumer was killed meanwhile."""
+    owner = poll_at(sim, poll).replica
+    if replica_at(sim, owner).poll == poll and not (sim.may_fail and goes_again(sim, owner)):
+        consumer_done(sim, owner)
 
 
 @plain
 def take(sim: Sim, owner: int) -> None:
     """Starts a poll with whole frames in order of availability, at least one, or waits."""
     replica = replica_at(sim, owner)
+    if sim.max_age > 0.0:
+        shed(sim, owner)
     if replica.head < 0:
         replica.waiting = 1
         return
     poll = poll_at(sim, sim.polls)
-    poll.replica, poll.first, poll.frames, poll.events = owner, sim.taken, 0, 0
+    poll.replica, poll.first, poll.frames, poll.events, poll.failed = owner, sim.taken, 0, 0, 0
     while replica.head >= 0:
         frame = frame_at(sim, replica.head)
         if poll.frames > 0 and poll.events + frame.events > sim.max_poll_events:
@@ -60,7 +73,31 @@ def take(sim: Sim, owner: int) -> None:
         replica.head = frame.next
     replica.poll, replica.call = sim.polls, FETCHING
     sim.polls += 1
+    sim.lag_events -= poll.events
+    if sim.adaptive:
+        adapt(sim, owner)
     run_job(sim, replica.thread, replica.fetch_work, poll.frames, poll.events)
+
+
+@cold
+def shed(sim: Sim, owner: int) -> None:
+    """Drops what has waited for too long, from the first frame on."""
+    replica = replica_at(sim, owner)
+    while replica.head >= 0 and sim.now - hop_at(sim, replica.head, 0).value > sim.max_age:
+        frame = frame_at(sim, replica.head)
+        frame.outcome = SHED
+        sim.lag_events -= frame.events
+        replica.head = frame.next
+
+
+@cold
+def adapt(sim: Sim, owner: int) -> None:
+    """Notes the lag that a poll has left: behind the log, waiting for company buys nothing."""
+    replica = replica_at(sim, owner)
+    if sim.lag_events > sim.adapt_events * sim.joined_count:
+        replica.gather = 0.0
+    elif replica.gather < sim.gather:
+        replica.gather = min(sim.gather, replica.gather + sim.gather / GROWING_POLLS)
 
 
 @plain
@@ -70,11 +107,40 @@ def consumer_done(sim: Sim, owner: int) -> None:
     poll = poll_at(sim, replica.poll)
     replica.call += 1
     if replica.call == PROCESSING:
+        if sim.keeps_first and sim.idempotent and process_refused(sim, owner):
+            return
         stamp(sim, replica.poll, 3)
         run_job(sim, replica.thread, replica.process_work, poll.frames, poll.events)
+    elif replica.call < sim.call_count and sim.may_fail:
+        begin_call(sim, owner)
     elif replica.call < sim.call_count:
         offer_last(sim, call_at(sim, replica.call).value, replica.poll)
     elif replica.call == sim.call_count:
         run_job(sim, replica.thread, replica.finish_work, poll.frames, poll.events)
     else:
+        replica.poll = -1
+        if replica.leaving or replica.giving_up:
+            after_poll(sim, owner)
+            if not replica.alive:
+                return
         take(sim, owner)
+
+
+@cold
+def process_refused(sim: Sim, owner: int) -> bool:
+    """Begins the processing of a poll of which some has taken effect before; tells whether there is any such."""
+    replica = replica_at(sim, owner)
+    poll = poll_at(sim, replica.poll)
+    frames, events = 0, 0
+    for at in range(poll.first, poll.first + poll.frames):
+        frame = poll_frame_at(sim, at).value
+        if not np.isnan(hop_at(sim, frame, sim.effect).value):
+            frames += 1
+            events += frame_at(sim, frame).events
+    if frames == 0:
+        return False
+    stamp(sim, replica.poll, 3)
+    busy = amount(sim, replica.process_work, poll.frames, poll.events)
+    busy += amount(sim, replica.dedupe_work, frames, events)
+    spend(sim, replica.thread, replica.process_work, busy)
+    return True

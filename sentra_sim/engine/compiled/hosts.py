@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from sentra_sim.engine.compiled.calendar import (
     ALARM,
     DONE,
@@ -15,7 +17,9 @@ from sentra_sim.engine.compiled.calendar import (
     quiet,
 )
 from sentra_sim.engine.compiled.memory import (
+    Row,
     Sim,
+    cold,
     cpu_at,
     entry_at,
     host_at,
@@ -31,9 +35,28 @@ from sentra_sim.engine.compiled.memory import (
 @plain
 def run_job(sim: Sim, thread: int, work: int, frames: int, events: int) -> None:
     """Starts a thread's job: its demand, then a core or a place in the queue."""
-    row, job = thread_at(sim, thread), work_at(sim, work)
+    job = work_at(sim, work)
+    spend_on(sim, thread, job, (job.job + job.frame * frames + job.event * events) * job.factor * draw(sim, job))
+
+
+@plain
+def amount(sim: Sim, work: int, frames: int, events: int) -> float:
+    """Returns what a job costs, cold term apart."""
+    job = work_at(sim, work)
+    return (job.job + job.frame * frames + job.event * events) * job.factor * draw(sim, job)  # type: ignore[no-any-return]
+
+
+@plain
+def spend(sim: Sim, thread: int, work: int, demand: float) -> None:
+    """Starts a thread's job that costs so much and the cold term of a kind of work."""
+    spend_on(sim, thread, work_at(sim, work), demand)
+
+
+@inline
+def spend_on(sim: Sim, thread: int, job: Row, demand: float) -> None:
+    """Adds the cold term to a job's demand and gives its thread a core or a place in the queue."""
+    row = thread_at(sim, thread)
     host = host_at(sim, row.host)
-    demand = (job.job + job.frame * frames + job.event * events) * job.factor * draw(sim, job)
     if job.cold > 0.0:
         gap = sim.now - row.finished
         demand += job.cold * (gap / (gap + job.tau) if row.finished >= 0.0 else 1.0)
@@ -120,15 +143,72 @@ def end_slice(sim: Sim, thread: int, token: int) -> bool:
         append_lane(sim, thread)
     else:
         goes_on = finish(sim, thread)
-    for number in range(2 * row.host, 2 * row.host + 2):
+    give_core(sim, row.host)
+    return goes_on
+
+
+@inline
+def give_core(sim: Sim, host: int) -> None:
+    """Lets the next thread run on a core that is free."""
+    for number in range(2 * host, 2 * host + 2):
         lane = lane_at(sim, number)
         if lane.head >= 0:
             first = lane.head
             lane.head = thread_at(sim, first).next
             start_slice(sim, first)
-            return goes_on
-    host.idle += 1
-    return goes_on
+            return
+    host_at(sim, host).idle += 1
+
+
+@cold
+def cancel_job(sim: Sim, thread: int) -> None:
+    """Drops a thread's job, if it has one, and books what it has used."""
+    row = thread_at(sim, thread)
+    if host_at(sim, row.host).ps:
+        cancel_sharing(sim, thread)
+    elif row.running:
+        charge(sim, row.process, row.started, sim.now)
+        row.running = 0
+        row.token += 1  # the slice's end, still in the calendar, finds another token
+        host_at(sim, row.host).low_running -= row.low
+        give_core(sim, row.host)
+    else:
+        unlink(sim, thread)
+
+
+@cold
+def unlink(sim: Sim, thread: int) -> None:
+    """Takes a thread out of its queue for a core, if it is in it."""
+    lane = lane_at(sim, thread_at(sim, thread).lane)
+    last, at = -1, lane.head
+    while at >= 0 and at != thread:
+        last, at = at, thread_at(sim, at).next
+    if at < 0:
+        return
+    if last < 0:
+        lane.head = thread_at(sim, at).next
+    else:
+        thread_at(sim, last).next = thread_at(sim, at).next
+    if lane.tail == thread:
+        lane.tail = last
+
+
+@cold
+def cancel_sharing(sim: Sim, thread: int) -> None:
+    """Takes a sharing job away, if there is one; the others share what it had."""
+    row = thread_at(sim, thread)
+    lane = lane_at(sim, row.lane)
+    at = 0
+    while at < lane.active and entry_at(lane.jobs, at).subject != thread:
+        at += 1
+    if at == lane.active:
+        return
+    advance_clock(sim, row.host)
+    heap_insert(lane.jobs, at, -np.inf, NONE)  # those above it move down; its row is then the first
+    lane.active -= 1
+    heap_remove_first(lane.jobs, lane.active)
+    charge_share(sim, thread, lane.virtual)
+    set_alarm(sim, row.host)
 
 
 @inline

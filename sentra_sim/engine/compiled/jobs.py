@@ -16,7 +16,8 @@ from sentra_sim.engine.compiled.memory import (
     thread_at,
 )
 from sentra_sim.engine.compiled.queues import get_job, link, match_jobs, new_node, put
-from sentra_sim.engine.compiled.tables import BATCHER, LOG
+from sentra_sim.engine.compiled.releases import begin_split
+from sentra_sim.engine.compiled.tables import BATCHER, LOG, SPLITS
 
 
 @plain
@@ -32,6 +33,8 @@ def got(sim: Sim, thread: int) -> None:
             )
     elif row.role == LOG:
         run_job(sim, thread, row.work, request_at(sim, row.ref).frames, request_at(sim, row.ref).events)
+    elif row.role == SPLITS:
+        begin_split(sim, thread)
     else:
         run_job(sim, thread, row.work, poll_at(sim, row.ref).frames, poll_at(sim, row.ref).events)
 

@@ -81,6 +81,7 @@ def acked(sim: Sim, number: int) -> None:
     broker = broker_at(sim, request.broker)
     for at in range(request.first, request.first + request.frames):
         hop_at(sim, request_frame_at(sim, at).value, 2).value = sim.now
+    sim.lag_events += request.events
     broker.outstanding -= 1
     push(sim, delay_of(sim, broker.fetch_delay), AVAILABLE, number, NONE)
     send_request(sim, request.broker)

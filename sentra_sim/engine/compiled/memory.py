@@ -14,6 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from sentra_sim.engine.compiled import tables as t
+from sentra_sim.engine.trace import RELEASE_JOB
 
 F = TypeVar("F", bound=Callable[..., Any])
 Row = Any  # a row of a table, with the fields of its record type
@@ -40,6 +41,11 @@ def _generate_row(typing_context: Any, address: Any, number: Any, dtype: Any) ->
 
 
 _row: Any = intrinsic(_generate_row)
+
+
+def cold(function: F) -> F:
+    """Compiles a function that runs rarely, not into its callers: one called from an `inline` function would be, by inheritance."""
+    return cast(F, numba.njit(forceinline=False, error_model="numpy")(function))
 
 
 def inline(function: F) -> F:
@@ -81,3 +87,11 @@ link_at = _table(lambda sim, place: _row(sim.links, place, t.INDEX))
 background_at = _table(lambda sim, number: _row(sim.backgrounds, number, t.BACKGROUND))
 cpu_at = _table(lambda sim, process, second: _row(sim.cpu, process * sim.second_count + second, t.NUMBER))
 virtual_at = _table(lambda sim, lane, second: _row(sim.virtual, lane * sim.second_count + second, t.NUMBER))
+mark_at = _table(lambda sim, frame: _row(sim.marks, frame, t.MARK))
+next_event_at = _table(lambda sim, event: _row(sim.next_event, event, t.INDEX))
+place_at = _table(lambda sim, event: _row(sim.place, event, t.INDEX))
+split_at = _table(lambda sim, poll: _row(sim.splits, poll, t.SPLIT))
+release_at = _table(lambda sim, number: _row(sim.releases, number, t.RELEASE))
+release_job_at = _table(lambda sim, number: _row(sim.release_jobs, number, RELEASE_JOB))
+owner_at = _table(lambda sim, partition: _row(sim.owners, partition, t.OWNER))
+breaker_at = _table(lambda sim, number: _row(sim.breakers, number, t.BREAKER))

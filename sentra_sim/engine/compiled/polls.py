@@ -2,18 +2,74 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.calendar import HANDED, NONE, WRITER_WOKEN, delay_of, push
+import numpy as np
+
+from sentra_sim.engine.compiled.calendar import HANDED, NONE, WAKE, WRITER_WOKEN, delay_of, push
 from sentra_sim.engine.compiled.jobs import put_last
-from sentra_sim.engine.compiled.memory import Sim, hop_at, plain, poll_at, poll_frame_at, station_at
+from sentra_sim.engine.compiled.memory import (
+    Sim,
+    cold,
+    frame_at,
+    hop_at,
+    owner_at,
+    plain,
+    poll_at,
+    poll_frame_at,
+    replica_at,
+    station_at,
+)
 from sentra_sim.engine.compiled.queues import link, new_node, put
+from sentra_sim.engine.trace import DUPLICATE, OPEN
+
+
+@plain
+def offer_frame(sim: Sim, frame: int) -> None:
+    """Offers a frame to the consumer that owns its partition, or keeps it for who will."""
+    owner = owner_at(sim, frame_at(sim, frame).partition).owner
+    frame_at(sim, frame).next = -1
+    if owner < 0:
+        add_orphan(sim, frame)
+        return
+    replica = replica_at(sim, owner)
+    if replica.head < 0:
+        replica.head = frame
+    else:
+        frame_at(sim, replica.tail).next = frame
+    replica.tail = frame
+    if replica.waiting:
+        replica.waiting = 0
+        push(sim, replica.gather, WAKE, owner, replica.life)
+
+
+@cold
+def add_orphan(sim: Sim, frame: int) -> None:
+    """Keeps a frame, the last of a list, whose partition nobody owns."""
+    if sim.orphan_head < 0:
+        sim.orphan_head = frame
+    else:
+        frame_at(sim, sim.orphan_tail).next = frame
+    sim.orphan_tail = frame
 
 
 @plain
 def stamp(sim: Sim, number: int, hop: int) -> None:
     """Notes that a poll's frames have reached a hop now."""
     poll = poll_at(sim, number)
+    if sim.keeps_first:
+        for at in range(poll.first, poll.first + poll.frames):
+            stamp_first(sim, poll_frame_at(sim, at).value, hop)
+        return
     for at in range(poll.first, poll.first + poll.frames):
         hop_at(sim, poll_frame_at(sim, at).value, hop).value = sim.now
+
+
+@cold
+def stamp_first(sim: Sim, frame: int, hop: int) -> None:
+    """Notes that a frame has reached a hop now, unless it did before: then it may have taken effect again."""
+    if np.isnan(hop_at(sim, frame, hop).value):
+        hop_at(sim, frame, hop).value = sim.now
+    elif hop == sim.effect and not sim.idempotent and frame_at(sim, frame).outcome == OPEN:
+        frame_at(sim, frame).outcome = DUPLICATE
 
 
 @plain

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import FLUSHED, HEARD, NONE, REPLY, VISIBLE, WRITER_DUE, delay_of, push, quiet
-from sentra_sim.engine.compiled.consumers import consumer_done
+from sentra_sim.engine.compiled.consumers import replied
 from sentra_sim.engine.compiled.hosts import run_job
 from sentra_sim.engine.compiled.jobs import next_job
 from sentra_sim.engine.compiled.memory import Sim, inline, link_at, node_at, plain, poll_at, station_at, thread_at
 from sentra_sim.engine.compiled.polls import offer, stamp
 from sentra_sim.engine.compiled.queues import free
-from sentra_sim.engine.compiled.tables import SEND, SERVE, SUBSCRIBE
+from sentra_sim.engine.compiled.releases import split_done
+from sentra_sim.engine.compiled.tables import SEND, SERVE, SPLITS, SUBSCRIBE
 
 
 @plain
 def visible(sim: Sim, number: int, poll: int) -> None:
     """Stamps a poll and hands it on."""
     station = station_at(sim, number)
+    if station.failure > 0.0 and delay_of(sim, station.failure_draw) < station.failure:
+        poll_at(sim, poll).failed = 1
+        return
     stamp(sim, poll, station.hop)
     for at in range(station.link_first, station.link_first + station.links):
         offer(sim, link_at(sim, at).value, poll)
@@ -27,9 +31,9 @@ def reply_last(sim: Sim, number: int, poll: int) -> None:
     if not station_at(sim, number).called:
         return
     if quiet(sim):
-        consumer_done(sim, poll_at(sim, poll).replica)
+        replied(sim, poll)
     else:
-        push(sim, 0.0, REPLY, poll_at(sim, poll).replica, NONE)
+        push(sim, 0.0, REPLY, poll, NONE)
 
 
 @plain
@@ -78,7 +82,7 @@ def flushed(sim: Sim, number: int, node: int) -> None:
         free(sim, node)
         visible(sim, number, poll)
         if station_at(sim, number).called:
-            push(sim, 0.0, REPLY, poll_at(sim, poll).replica, NONE)
+            push(sim, 0.0, REPLY, poll, NONE)
         node = after
 
 
@@ -96,6 +100,9 @@ def station_done(sim: Sim, thread: int) -> None:
         next_job(sim, thread)
     elif role == SUBSCRIBE:
         stamp(sim, ref, station.second_hop)
+        next_job(sim, thread)
+    elif role == SPLITS:
+        split_done(sim, thread)
         next_job(sim, thread)
     else:
         push(sim, delay_of(sim, station.delay), FLUSHED, row.unit, ref)

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sentra_sim.engine.changes import Change, check_change
-from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, begin, finish, play_until
+from sentra_sim.engine.changes import Change, check_change, consumer_of
+from sentra_sim.engine.compiled.loop import (
+    FULL,
+    KILL,
+    OUT_OF_BOUNDS,
+    SCALE,
+    START,
+    STOP,
+    begin,
+    change_group,
+    finish,
+    play_until,
+)
 from sentra_sim.engine.compiled.tables import Tables, build_tables
 from sentra_sim.engine.plan import Plan
-from sentra_sim.engine.trace import Trace, host_busy, used_seconds
+from sentra_sim.engine.trace import Trace, host_busy, settle, used_seconds
+from sentra_sim.scenario.keys import PLACES
 
 FIRST_ROOM = 1024
+GROUP_OPERATIONS = {"kill": KILL, "start": START, "stop": STOP}
 
 
 class CompiledSimulation:
@@ -29,6 +43,11 @@ class CompiledSimulation:
     def now_s(self) -> float:
         """The simulated time, s."""
         return float(self.tables.state["now"][0])
+
+    @property
+    def lag_events(self) -> int:
+        """The consumer group's lag."""
+        return int(self.tables.state["lag_events"][0])
 
     def advance(self, to_s: float) -> None:
         """Plays all events before `to_s`."""
@@ -62,8 +81,7 @@ class CompiledSimulation:
 
     def _step(self, step: Change | float) -> bool:
         if isinstance(step, Change):
-            _apply(self.tables, step)
-            return True
+            return _apply(self.plan, self.tables, step)
         if step > 0.0 and not self.begun:
             begin(self.tables.state)
             self.begun = True
@@ -72,21 +90,58 @@ class CompiledSimulation:
         return bool(status != FULL)
 
 
-def _apply(tables: Tables, change: Change) -> None:
+def _apply(plan: Plan, tables: Tables, change: Change) -> bool:
+    """Makes a change; tells whether there was room for it."""
     if change.operation == "demand":
         tables.arrays["works"]["factor"][tables.works_of[change.subject]] = change.value
+    elif change.operation == "weight":
+        _set_weight(tables, tables.release_rows[change.subject], change.value)
+    elif change.operation == "start" and change.subject in tables.release_rows:
+        release = tables.arrays["releases"][tables.release_rows[change.subject]]
+        release["begun"], release["started"], release["worked"] = 1, tables.state["now"][0], 0
+    elif change.operation == "failure":
+        tables.arrays["stations"]["failure"][tables.station_rows[change.subject]] = change.value
+    elif change.operation == "replicas":
+        return bool(change_group(tables.state, SCALE, int(change.value)) != FULL)
+    elif change.operation in GROUP_OPERATIONS:
+        number = consumer_of(plan.scenario, change.subject)
+        return bool(change_group(tables.state, GROUP_OPERATIONS[change.operation], number) != FULL)
+    return True
+
+
+def _set_weight(tables: Tables, number: int, weight: float) -> None:
+    """Gives a release its share of the keys; the others have none."""
+    release, state = tables.arrays["releases"][number], tables.state
+    release["threshold"] = round(weight * PLACES)
+    if weight > 0.0:
+        state["canary"] = number
+        if not release["begun"]:
+            release["begun"], release["started"] = 1, state["now"][0]
+    elif state["canary"][0] == number:
+        state["canary"] = -1
 
 
 def _trace(plan: Plan, tables: Tables) -> Trace:
     count = int(tables.state["frames"][0])
     frames = tables.arrays["frame_table"][:count]
     cpu = tables.arrays["cpu"][:, : used_seconds(tables.arrays["cpu"], plan.seconds)].copy()
+    hops_s = tables.arrays["hops"][:count]
     return Trace(
         partition=frames["partition"].astype(np.int16),
         events=frames["events"].astype(np.int32),
         poll=frames["poll"].copy(),
-        hops_s=tables.arrays["hops"][:count],
+        hops_s=hops_s,
         frame=tables.arrays["event_frame"],
         cpu_s=cpu,
         host_busy_s=host_busy(plan.scenario, cpu),
+        canary_events=_canary_events(tables, count),
+        release_jobs=tables.arrays["release_jobs"][: int(tables.state["release_jobs_done"][0])].copy(),
+        outcome=settle(plan.scenario, frames["outcome"].astype(np.int8), hops_s),
+        attempts=frames["attempts"].astype(np.int16),
     )
+
+
+def _canary_events(tables: Tables, frames: int) -> NDArray[np.int32]:
+    if not tables.state["by_key"][0]:
+        return np.zeros(frames, dtype=np.int32)
+    return tables.arrays["marks"]["canary_events"][:frames].astype(np.int32)

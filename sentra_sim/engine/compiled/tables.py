@@ -11,10 +11,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.engine.plan import Plan, background_owners, background_purpose, broker_name, replica_name, station_of
-from sentra_sim.engine.trace import process_hosts
+from sentra_sim.engine.plan import (
+    HEARTBEAT,
+    LAG_POLLS,
+    Plan,
+    background_owners,
+    background_purpose,
+    broker_name,
+    calls_may_fail,
+    release_name,
+    replica_name,
+    station_of,
+)
+from sentra_sim.engine.trace import RELEASE_JOB, process_hosts
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
+from sentra_sim.scenario.keys import PLACES
 from sentra_sim.scenario.schema import AnyStation, Delay, Demand
+from sentra_sim.scenario.topology import effect_hop
 
 Table = NDArray[np.void]
 
@@ -28,7 +41,8 @@ def _record(ints: str, floats: str = "") -> np.dtype[np.void]:
 ADDRESSES = (
     "heap soon ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers followers replicas calls "
-    "stations links backgrounds cpu virtual"
+    "stations links backgrounds cpu virtual "
+    "marks next_event place splits releases release_jobs owners breakers"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
@@ -50,8 +64,12 @@ STATE = _record(
     "seq heap_size soon_size ring_head ring_size full free_node frames polls requests listed taken message "
     "source_thread source_work network_delay batcher_server receive_work close_work timer_delay "
     "timer_set closing_head closing_tail "
-    "max_events in_flight acks_all max_poll_events",
-    "now cap seconds linger gather",
+    "max_events in_flight acks_all max_poll_events "
+    "lag_events by_key canary release_jobs_done "
+    "orphan_head orphan_tail protocol preparing last_mark reread keeps_first effect idempotent "
+    "may_fail retry_attempts breaker_failures breaker_probes adaptive joined_count",
+    "now cap seconds linger gather shadow_share heartbeat session_timeout join ready "
+    "retry_base retry_cap breaker_open max_age adapt_events",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
@@ -67,27 +85,42 @@ SERVER = _record("head tail idle_head idle_tail")
 NODE = _record("work ref next")
 WORK = _record("draw_start draw_count drawn", "job frame event factor cold tau")
 DELAY = _record("draw_start draw_count drawn", "mean")
-FRAME = _record("partition events poll next")
+FRAME = _record("partition events poll next outcome attempts")
 OPEN = _record("frame room")
 REQUEST = _record("broker first frames events missing")
-POLL = _record("replica first frames events")
+POLL = _record("replica first frames events failed")
 BROKER = _record(
     "server append_work replicate_work replication_delay fetch_delay "
     "outstanding head tail frames events follower_first followers"
 )
-REPLICA = _record("thread fetch_work process_work finish_work head tail waiting poll call")
+REPLICA = _record(
+    "thread fetch_work process_work finish_work head tail waiting poll call dedupe_work "
+    "life session alive joined starting returning leaving giving_up heard told held space attempt jitter",
+    "phase ceiling gather",
+)
+BREAKER = _record("failures opened passed", "until")  # of a consumer, for one station that it calls
+OWNER = _record("owner target mark")  # of a partition: who polls it, who is to, in which round it became free
 STATION = _record(
     "server work delay handover hop link_first links called thread writer_waiting head tail "
-    "second_server second_work second_hop",
-    "flush last_start",
+    "second_server second_work second_hop failure_draw",
+    "flush last_start failure",
 )
 BACKGROUND = _record("thread work", "every due")
+MARK = _record("last_event counted canary_events")  # what is noted of a frame beside its way; empty where nothing is
+SPLIT = _record("release canary failed checked wrong left", "stable cost total begun")  # a poll at a pool with releases
+RELEASE = _record(
+    "threshold cold_events worked noise tail_draw error_draw shadow_draw begun",
+    "factor tail_share tail_factor errors leak cold_factor wait wrong started",
+)
 
 
 SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
 
+COOPERATIVE, EAGER, STATIC = range(3)  # how partitions change hands
+PROTOCOLS = {"cooperative": COOPERATIVE, "eager": EAGER, "static": STATIC}
+
 # Roles of threads: whose loop goes on when the thread's job is done.
-SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK = range(9)
+SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK, SPLITS = range(10)
 
 
 @dataclass(frozen=True)
@@ -100,6 +133,8 @@ class Tables:
     state: Table
     arrays: dict[str, NDArray[Any]]
     works_of: dict[str, list[int]]  # rows of `works` by station
+    release_rows: dict[str, int]  # rows of `releases` by pool/release
+    station_rows: dict[str, int]  # rows of `stations` by station
 
 
 def build_tables(plan: Plan, room: int) -> Tables:
@@ -135,6 +170,7 @@ class _Builder:
         self.links: list[int] = []
         self.followers: list[int] = []
         self.backgrounds: list[dict[str, float]] = []
+        self.release_rows: dict[str, int] = {}
 
     def build(self, room: int) -> Tables:
         """Numbers all stations and returns the tables."""
@@ -144,6 +180,7 @@ class _Builder:
         replicas = self._replicas()
         stations = [self._served(name) for name in self.served]
         self._backgrounds()
+        releases = self._release_arrays(room)  # before the tables of what they draw
         group = only(scenario, ConsumerGroup)[1]
         seconds = int(np.ceil(plan.cap_s)) + 2
         most = plan.max_frames
@@ -171,8 +208,8 @@ class _Builder:
             "hops": np.empty((most, len(self.hop))),
             "request_table": np.empty(most, REQUEST),
             "request_frames": np.empty(most, np.int64),
-            "poll_table": np.empty(most, POLL),
-            "poll_frames": np.empty(most, np.int64),
+            "poll_table": np.empty(most + room, POLL),  # those of a killed consumer's poll are taken again
+            "poll_frames": np.empty(most + room, np.int64),
             "brokers": _rows(BROKER, brokers),
             "followers": np.array(self.followers, dtype=np.int64),
             "replicas": _rows(REPLICA, replicas),
@@ -182,6 +219,11 @@ class _Builder:
             "backgrounds": _rows(BACKGROUND, self.backgrounds),
             "cpu": np.zeros((len(process_hosts(scenario)), seconds)),
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
+            **releases,
+            "breakers": np.zeros(group.most_replicas * len(group.calls), BREAKER),
+            "owners": _rows(
+                OWNER, [{"owner": at % group.replicas, "target": at % group.replicas} for at in range(partitions)]
+            ),
         }
         counts = {
             "room": room,
@@ -199,7 +241,8 @@ class _Builder:
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
-        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of)
+        station_rows = {name: number for number, name in enumerate(self.served)}
+        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of, self.release_rows, station_rows)
 
     def _fill(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -217,6 +260,25 @@ class _Builder:
             "acks_all": log.acks == "all",
             "max_poll_events": group.max_poll_events,
             "gather": group.gather_s,
+            "orphan_head": -1,
+            "protocol": PROTOCOLS[group.rebalance],
+            "heartbeat": group.heartbeat_s,
+            "session_timeout": group.session_timeout_s,
+            "join": group.join_s,
+            "ready": group.ready_s,
+            "effect": self.hop[effect_hop(plan.scenario)],
+            "idempotent": group.idempotent,
+            "may_fail": calls_may_fail(plan.scenario),
+            "retry_attempts": group.retry.attempts,
+            "retry_base": group.retry.base_s,
+            "retry_cap": group.retry.cap_s,
+            "breaker_failures": group.breaker.failures,
+            "breaker_open": group.breaker.open_s,
+            "breaker_probes": group.breaker.probes,
+            "max_age": group.max_age_s,
+            "adaptive": group.adaptive_gather,
+            "adapt_events": LAG_POLLS * group.max_poll_events,
+            "joined_count": group.replicas,
             "cap": plan.cap_s,
             "seconds": plan.seconds,
         }
@@ -328,11 +390,21 @@ class _Builder:
                 "fetch_work": self._work((replica_name(name, number), "fetch"), group.fetch),
                 "process_work": self._work((replica_name(name, number), "process"), group.process),
                 "finish_work": self._work((replica_name(name, number), "finish"), group.finish),
+                "dedupe_work": self._work((replica_name(name, number), "dedupe"), group.dedupe),
+                "phase": self.plan.phase[replica_name(name, number), HEARTBEAT],
+                "jitter": self._jitter(replica_name(name, number)),
+                "gather": group.gather_s,
                 "head": -1,
-                "waiting": 1,
+                "poll": -1,
+                "waiting": number < group.replicas,
+                "alive": number < group.replicas,
+                "joined": number < group.replicas,
             }
-            for number in range(group.replicas)
+            for number in range(group.most_replicas)
         ]
+
+    def _jitter(self, owner: str) -> int:
+        return self._delay((owner, "jitter"), Delay(mean_s=1.0)) if calls_may_fail(self.plan.scenario) else -1
 
     def _served(self, name: str) -> dict[str, float]:
         station = self.plan.scenario.stations[name]
@@ -361,12 +433,63 @@ class _Builder:
             "last_start": -1.0,
             "writer_waiting": 1,
         }
+        if station.failure is not None:
+            row |= {"failure": station.failure, "failure_draw": self._delay((name, "failure"), Delay(mean_s=1.0))}
         self.links.extend(self.served.index(successor) for successor in station.to)
         if isinstance(station, Store) and station.flush_s > 0.0:
             row |= {"thread": self._thread(WRITE, unit, station, process, station.host), "flush": station.flush_s}
         else:
-            row["server"] = self._queue(SERVE, unit, station, process, station.host, threads=station.threads)
+            role = SPLITS if isinstance(station, Pool) and station.releases else SERVE
+            row["server"] = self._queue(role, unit, station, process, station.host, threads=station.threads)
         return row
+
+    def _release_arrays(self, room: int) -> dict[str, NDArray[Any]]:
+        """What releases need: a list of each frame's events, a poll's split, their account; hardly anything without any."""
+        pools = [(name, pool) for name, pool in self.plan.scenario.stations.items() if isinstance(pool, Pool)]
+        name, pool = next(((name, pool) for name, pool in pools if pool.releases), ("", None))
+        most, events = (self.plan.max_frames, len(self.plan.partition)) if pool is not None else (0, 0)
+        polls = most + room if most else 0
+        marks = np.zeros(most, MARK)
+        marks["last_event"] = -1
+        self.state["by_key"], self.state["canary"] = pool is not None, -1
+        self.state["shadow_share"] = pool.shadow_share if pool is not None else 0.0
+        return {
+            "marks": marks,
+            "next_event": np.zeros(events, dtype=np.int64),
+            "place": self.plan.place,
+            "splits": np.zeros(polls, SPLIT),
+            "releases": _rows(RELEASE, self._releases(name, pool) if pool is not None else []),
+            "release_jobs": np.zeros(2 * polls, RELEASE_JOB),
+        }
+
+    def _releases(self, name: str, pool: Pool) -> list[dict[str, float]]:
+        rows: list[dict[str, float]] = []
+        for number, (release, spec) in enumerate(pool.releases.items()):
+            owner = release_name(name, release)
+            self.release_rows[owner] = number
+            unit = Delay(mean_s=1.0)  # a delay row of mean 1 gives the numbers of a stream as they are
+            if spec.weight > 0.0:
+                self.state["canary"] = number
+            rows.append(
+                {
+                    "threshold": round(spec.weight * PLACES),
+                    "cold_events": spec.cold_events,
+                    "noise": self._delay((owner, "demand"), unit),
+                    "tail_draw": self._delay((owner, "tail"), unit),
+                    "error_draw": self._delay((owner, "error"), unit),
+                    "shadow_draw": self._delay((owner, "shadow"), unit),
+                    "begun": spec.weight > 0.0,
+                    "factor": spec.factor,
+                    "tail_share": spec.tail_share,
+                    "tail_factor": spec.tail_factor,
+                    "errors": spec.errors,
+                    "leak": spec.leak_per_s,
+                    "cold_factor": spec.cold_factor,
+                    "wait": spec.wait_s,
+                    "wrong": spec.wrong,
+                }
+            )
+        return rows
 
     def _backgrounds(self) -> None:
         for name, station in self.plan.scenario.stations.items():

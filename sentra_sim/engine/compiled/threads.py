@@ -9,6 +9,7 @@ from sentra_sim.engine.compiled.consumers import consumer_done
 from sentra_sim.engine.compiled.jobs import next_job
 from sentra_sim.engine.compiled.log import appended, produce, replicated
 from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, inline, thread_at
+from sentra_sim.engine.compiled.releases import link_events
 from sentra_sim.engine.compiled.served import station_done
 from sentra_sim.engine.compiled.source import source_next
 from sentra_sim.engine.compiled.tables import BATCHER, CONSUMER, LOG, SOURCE, TICK
@@ -33,6 +34,8 @@ def done(sim: Sim, thread: int) -> None:
             produce(sim, ref)
         else:
             buffer(sim, ref)
+            if sim.by_key and not sim.full:
+                link_events(sim, ref)
         next_job(sim, thread)
     elif role == LOG:
         if row.work == broker_at(sim, row.unit).append_work:

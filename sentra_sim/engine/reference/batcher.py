@@ -49,6 +49,8 @@ class BatcherModel:
             frame = self.open[self.partition[event]] or self._open(self.partition[event])
             self.world.event_frame[event] = frame.number
             frame.events += 1
+            if self.world.place:
+                frame.members.append(event)
             if frame.events == self.spec.max_events:
                 self._close(frame, full)
         self._send(full)

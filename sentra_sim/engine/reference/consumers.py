@@ -2,58 +2,156 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
+from collections.abc import Generator
 
 import simpy
 
-from sentra_sim.engine.plan import replica_name
+from sentra_sim.engine.plan import GROWING_POLLS, HEARTBEAT, LAG_POLLS, calls_may_fail, replica_name
+from sentra_sim.engine.reference.calls import Breaker
+from sentra_sim.engine.reference.hosts import Draws
+from sentra_sim.engine.reference.membership import Member, Membership
 from sentra_sim.engine.reference.served import make_served
 from sentra_sim.engine.reference.world import Batch, Frame, Process, World
-from sentra_sim.scenario import ConsumerGroup, only
+from sentra_sim.engine.trace import DLQ, OPEN, SHED
+from sentra_sim.scenario import ConsumerGroup, Log, only
 
 
 class ConsumerModel:
-    """The consumer group: replica r polls the partitions congruent to r, works, and calls the stations one after another."""
+    """The consumer group: each consumer polls the partitions that it owns, works, and calls the stations one after another."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.name, self.spec = only(world.scenario, ConsumerGroup)
         self.called = [make_served(world, name, called=True) for name in self.spec.calls]
-        self.ready: list[deque[Frame]] = [deque() for _ in range(self.spec.replicas)]
-        self.wake: list[simpy.Event | None] = [None] * self.spec.replicas
-        for number in range(self.spec.replicas):
-            world.env.process(self._poll_loop(number))
+        self.members = [self._member(number) for number in range(self.spec.most_replicas)]
+        partitions = only(world.scenario, Log)[1].partitions
+        self.owner = [partition % self.spec.replicas for partition in range(partitions)]  # -1: nobody for now
+        self.orphans: deque[Frame] = deque()  # frames of partitions that nobody owns
+        self.membership = Membership(world, self)
+        for member in self.members[: self.spec.replicas]:
+            member.alive = member.joined = True
+            self.begin(member)
+
+    def _member(self, number: int) -> Member:
+        world, owner = self.world, replica_name(self.name, number)
+        fetch, process, finish, dedupe = (
+            world.work(owner, part, getattr(self.spec, part)) for part in ("fetch", "process", "finish", "dedupe")
+        )
+        member = Member(number, world.plan.phase[owner, HEARTBEAT], fetch, process, finish, dedupe)
+        if calls_may_fail(world.scenario):
+            member.jitter = Draws(world.plan.multipliers[owner, "jitter"])
+        return member
 
     def available(self, request: Batch) -> None:
-        """Offers the frames of an acknowledged request to the replicas that own them."""
+        """Offers the frames of an acknowledged request to the consumers that own them."""
         for frame in request.frames:
-            number = frame.partition % self.spec.replicas
-            self.ready[number].append(frame)
-            wake, self.wake[number] = self.wake[number], None
-            if wake is not None:
-                wake.succeed()
+            self.offer(frame)
 
-    def _poll_loop(self, number: int) -> Process:
-        world, spec = self.world, self.spec
-        thread = world.thread(world.process[self.name], low=spec.low_priority)
-        fetch = world.work(replica_name(self.name, number), "fetch", spec.fetch)
-        process = world.work(replica_name(self.name, number), "process", spec.process)
-        finish = world.work(replica_name(self.name, number), "finish", spec.finish)
-        while True:
-            if not self.ready[number]:
-                self.wake[number] = wake = world.env.event()
-                yield wake
-                if spec.gather_s > 0.0:
-                    yield world.env.timeout(spec.gather_s)
-            poll = self._take(self.ready[number])
-            yield thread.run(fetch, len(poll.frames), poll.events)
+    def offer(self, frame: Frame) -> None:
+        """Offers a frame to the consumer that owns its partition, or keeps it for who will."""
+        number = self.owner[frame.partition]
+        if number < 0:
+            self.orphans.append(frame)
+            return
+        member = self.members[number]
+        member.ready.append(frame)
+        wake, member.wake = member.wake, None
+        if wake is not None:
+            wake.succeed()
+
+    def begin(self, member: Member) -> None:
+        """Begins the poll loop of a consumer's process."""
+        member.thread = self.world.thread(self.world.process[self.name], low=self.spec.low_priority)
+        member.gather_s = self.spec.gather_s
+        member.breakers = [Breaker(self.spec.breaker) for _ in self.called]
+        self.world.env.process(self._while_it_lives(member, member.life, self._poll_loop(member)))
+
+    def _while_it_lives(self, member: Member, life: int, loop: Process) -> Process:
+        if member.life != life:
+            return
+        for event in loop:
+            yield event
+            if member.life != life:
+                return
+
+    def _poll_loop(self, member: Member) -> Process:
+        world, spec, thread = self.world, self.spec, member.thread
+        assert thread is not None
+        while member.alive:
+            if spec.max_age_s > 0.0:
+                self._shed(member)
+            if not member.ready:
+                yield from self._wait(member)
+                continue
+            poll = member.poll = self._take(member.ready)
+            if spec.adaptive_gather:
+                self._adapt(member)
+            yield thread.run(member.fetch, len(poll.frames), poll.events)
+            refused = self._refused(poll)
             world.stamp(poll.frames, spec.hop)
-            yield thread.run(process, len(poll.frames), poll.events)
-            for station in self.called:
-                poll.reply = world.env.event()
-                station.offer(poll)
-                yield poll.reply
-            yield thread.run(finish, len(poll.frames), poll.events)
+            if refused.frames:
+                busy_s = member.process.amount(len(poll.frames), poll.events)
+                busy_s += member.dedupe.amount(len(refused.frames), refused.events)
+                yield thread.spend(busy_s, spec.process)
+            else:
+                yield thread.run(member.process, len(poll.frames), poll.events)
+            for number in range(len(self.called)):
+                yield from self._call(member, number, poll)
+                if poll.failed:
+                    break
+            yield thread.run(member.finish, len(poll.frames), poll.events)
+            member.poll = None
+            if member.leaving or member.giving_up:
+                self.membership.after_poll(member)
+
+    def _call(self, member: Member, number: int, poll: Batch) -> Generator[simpy.Event, None, None]:
+        """Calls a station until the call does not fail or is given up."""
+        env, retry, breaker = self.world.env, self.spec.retry, member.breakers[number]
+        ceiling_s, wait_s = min(retry.cap_s, retry.base_s), 0.0
+        for attempt in range(1, retry.attempts + 1):
+            wait_s = max(wait_s, breaker.wait_s(env.now))
+            if wait_s > 0.0:
+                yield env.timeout(wait_s)
+            poll.failed = False
+            poll.reply = env.event()
+            self.called[number].offer(poll)
+            yield poll.reply
+            breaker.note(env.now, failed=poll.failed)
+            if not poll.failed:
+                return
+            if attempt < retry.attempts:
+                for frame in poll.frames:
+                    frame.attempts += 1
+                assert member.jitter is not None
+                wait_s = ceiling_s * member.jitter.next()
+                ceiling_s = min(retry.cap_s, ceiling_s * 2.0)
+        for frame in poll.frames:
+            if frame.outcome == OPEN:
+                frame.outcome = DLQ
+
+    def _shed(self, member: Member) -> None:
+        """Drops what has waited for too long, from the first frame on."""
+        received = 0
+        while member.ready and self.world.env.now - member.ready[0].hops_s[received] > self.spec.max_age_s:
+            frame = member.ready.popleft()
+            frame.outcome = SHED
+            self.world.lag_events -= frame.events
+
+    def _adapt(self, member: Member) -> None:
+        """Notes the lag that a poll has left, as the live worker does: behind the log, waiting for company buys nothing."""
+        members = sum(other.joined for other in self.members)
+        if self.world.lag_events > LAG_POLLS * self.spec.max_poll_events * members:
+            member.gather_s = 0.0
+        elif member.gather_s < self.spec.gather_s:
+            member.gather_s = min(self.spec.gather_s, member.gather_s + self.spec.gather_s / GROWING_POLLS)
+
+    def _wait(self, member: Member) -> Generator[simpy.Event, None, None]:
+        member.wake = wake = self.world.env.event()
+        yield wake
+        if member.gather_s > 0.0:
+            yield self.world.env.timeout(member.gather_s)
 
     def _take(self, ready: deque[Frame]) -> Batch:
         poll = Batch()
@@ -62,4 +160,14 @@ class ConsumerModel:
             frame.poll = self.world.polls
             poll.add(frame)
         self.world.polls += 1
+        self.world.lag_events -= poll.events
         return poll
+
+    def _refused(self, poll: Batch) -> Batch:
+        """Returns what of a poll has taken effect before, if that is looked at."""
+        refused = Batch()
+        if self.world.keeps_first and self.spec.idempotent:
+            for frame in poll.frames:
+                if not math.isnan(frame.hops_s[self.world.effect]):
+                    refused.add(frame)
+        return refused

@@ -43,6 +43,12 @@ class Work:
         self.draws = draws
         self.factor = factor
 
+    def amount(self, frames: int, events: int) -> float:
+        """Returns what a job costs, cold term apart, s of CPU on a core of speed 1."""
+        demand = self.demand
+        busy = demand.job_s + demand.frame_s * frames + demand.event_s * events
+        return busy * self.factor() * self.draws.next()
+
 
 class Thread:
     """A thread of a process on a host; it has at most one job at a time."""
@@ -58,15 +64,20 @@ class Thread:
 
     def run(self, work: Work, frames: int, events: int) -> simpy.Event:
         """Starts a job; the event returned happens when its CPU demand has been served."""
-        demand = work.demand
-        busy = demand.job_s + demand.frame_s * frames + demand.event_s * events
-        busy = busy * work.factor() * work.draws.next()
+        return self.spend(work.amount(frames, events), work.demand)
+
+    def spend(self, busy: float, demand: Demand) -> simpy.Event:
+        """Starts a job that costs so much and the cold term of a demand."""
         if demand.cold_s > 0.0:
             busy += demand.cold_s * self._coldness(demand.cold_tau_s)
         self.remaining_s = busy / self.host.speed
         self.done = self.env.event()
         self.host.submit(self)
         return self.done
+
+    def cancel(self) -> None:
+        """Takes the thread off its core or out of its queue, as its process has ended."""
+        self.host.cancel(self)
 
     def _coldness(self, tau_s: float) -> float:
         if self.finished_s is None:
@@ -87,6 +98,9 @@ class Host(Protocol):
 
     def submit(self, thread: Thread) -> None:
         """Takes a thread's job."""
+
+    def cancel(self, thread: Thread) -> None:
+        """Drops a thread's job, if it has one, and books what it has used."""
 
     def stop(self) -> None:
         """Books what unfinished jobs have used when the run ends."""
@@ -137,6 +151,16 @@ class SliceHost:
         else:
             self._queue(thread)
 
+    def cancel(self, thread: Thread) -> None:
+        """Drops a thread's job, if it has one."""
+        queue = self.waiting_low if thread.low else self.waiting
+        if thread in self.running:
+            _, started_s = self.running.pop(thread)
+            charge(thread.cpu, started_s, self.env.now)
+            self._give_core()
+        elif thread in queue:
+            queue.remove(thread)
+
     def stop(self) -> None:
         """Books the slices that the end of the run cuts off."""
         for thread, (_, started_s) in self.running.items():
@@ -168,6 +192,10 @@ class SliceHost:
             self._queue(thread)
         else:
             thread.finish()
+        self._give_core()
+
+    def _give_core(self) -> None:
+        """Lets the next thread run on a core that is free."""
         if self.waiting:
             self._start(self.waiting.popleft())
         elif self.waiting_low:
@@ -209,6 +237,18 @@ class SharingHost:
         lane.joined += 1
         start = (self.env.now, lane.virtual_s)
         heapq.heappush(lane.jobs, (lane.virtual_s + thread.remaining_s, lane.joined, thread, *start))
+        self._set_alarm()
+
+    def cancel(self, thread: Thread) -> None:
+        """Takes a thread's job away, if it has one; the others share what it had."""
+        lane = self.lanes[thread.low]
+        entry = next((entry for entry in lane.jobs if entry[2] is thread), None)
+        if entry is None:
+            return
+        self._advance()
+        lane.jobs.remove(entry)
+        heapq.heapify(lane.jobs)
+        self._charge(lane, thread, entry[3], entry[4], lane.virtual_s)
         self._set_alarm()
 
     def stop(self) -> None:

@@ -82,6 +82,7 @@ class Broker:
 
     def _acked(self, request: Batch) -> None:
         self.world.stamp(request.frames, self.log.spec.hop)
+        self.world.lag_events += request.events
         self.outstanding -= 1
         self.after_fetch(self.log.consumers.available, request)
         self.request()

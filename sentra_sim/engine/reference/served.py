@@ -5,7 +5,7 @@ from __future__ import annotations
 import simpy
 
 from sentra_sim.engine.reference.edge import BroadcastModel
-from sentra_sim.engine.reference.hosts import Thread
+from sentra_sim.engine.reference.hosts import Draws, Thread
 from sentra_sim.engine.reference.world import Batch, Process, World
 from sentra_sim.scenario import Broadcast, Pool, Store
 
@@ -17,6 +17,8 @@ class ServedModel:
         self.world, self.name, self.spec, self.called = world, name, spec, called
         self.work = world.work(name, "demand", spec.demand)
         self.after_delay = world.delay(name, "delay", spec.delay)
+        if spec.failure is not None:
+            self.chances = Draws(world.plan.multipliers[name, "failure"])
         self.next = [make_served(world, successor, called=False) for successor in spec.to]
         self.jobs = simpy.Store(world.env)
         self.start()
@@ -35,7 +37,13 @@ class ServedModel:
         return self.world.thread(self.world.process[self.name], low=self.spec.low_priority)
 
     def visible(self, poll: Batch) -> None:
-        """Stamps a poll, hands it on, and tells the consumer if that waits."""
+        """Stamps a poll, hands it on, and tells the consumer if that waits; or tells it that the call has failed."""
+        failure = self.world.failure[self.name]
+        if failure > 0.0 and self.chances.next() < failure:
+            assert poll.reply is not None  # held by check_topology: a station that fails is called
+            poll.failed = True
+            poll.reply.succeed()
+            return
         self.world.stamp(poll.frames, self.spec.hop)
         for station in self.next:
             station.offer(poll)
@@ -99,5 +107,9 @@ def make_served(world: World, name: str, *, called: bool) -> ServedModel | Broad
     if isinstance(spec, Broadcast):
         return BroadcastModel(world, name, spec)
     assert isinstance(spec, Pool | Store)  # held by check_topology
+    if isinstance(spec, Pool) and spec.releases:
+        from sentra_sim.engine.reference.releases import ReleasesModel
+
+        return ReleasesModel(world, name, spec, called=called)
     kind = FlushingModel if isinstance(spec, Store) and spec.flush_s > 0.0 else ServedModel
     return kind(world, name, spec, called=called)

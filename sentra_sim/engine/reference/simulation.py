@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.changes import Change, check_change
+from sentra_sim.engine.changes import Change, check_change, consumer_of
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.reference.background import start_backgrounds
 from sentra_sim.engine.reference.batcher import BatcherModel
@@ -29,6 +29,11 @@ class ReferenceSimulation:
         """The simulated time, s."""
         return float(self.world.env.now)
 
+    @property
+    def lag_events(self) -> int:
+        """The consumer group's lag."""
+        return self.world.lag_events
+
     def advance(self, to_s: float) -> None:
         """Plays all events before `to_s`."""
         to_s = min(to_s, self.world.plan.cap_s)
@@ -40,6 +45,19 @@ class ReferenceSimulation:
         check_change(self.world.scenario, change)
         if change.operation == "demand":
             self.world.factor[change.subject] = change.value
+        elif change.operation == "weight":
+            assert self.world.releases is not None  # held by check_change
+            self.world.releases.set_weight(change.subject.partition("/")[2], change.value)
+        elif change.operation == "start" and "/" in change.subject:
+            assert self.world.releases is not None  # held by check_change
+            self.world.releases.candidates[change.subject.partition("/")[2]].begin(self.world.env.now)
+        elif change.operation == "failure":
+            self.world.failure[change.subject] = change.value
+        elif change.operation == "replicas":
+            self.consumers.membership.scale(int(change.value))
+        else:
+            operation = getattr(self.consumers.membership, change.operation)
+            operation(consumer_of(self.world.scenario, change.subject))
 
     def trace(self) -> Trace:
         """Plays to the end."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import simpy
 
 from sentra_sim.engine.plan import Plan, station_of
 from sentra_sim.engine.reference.hosts import Draws, Thread, Work, make_host
-from sentra_sim.engine.trace import Trace, host_busy, process_hosts, used_seconds
-from sentra_sim.scenario import hop_edges, processes
+from sentra_sim.engine.trace import DUPLICATE, OPEN, RELEASE_JOB, Trace, host_busy, process_hosts, settle, used_seconds
+from sentra_sim.scenario import ConsumerGroup, hop_edges, only, processes
 from sentra_sim.scenario.schema import Delay, Demand
+from sentra_sim.scenario.topology import effect_hop
+
+if TYPE_CHECKING:
+    from sentra_sim.engine.reference.releases import ReleasesModel
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -28,6 +32,10 @@ class Frame:
     hops_s: list[float]
     events: int = 0
     poll: int = -1
+    canary_events: int = 0
+    members: list[int] = field(default_factory=list)  # its events, where releases are told by their keys
+    outcome: int = OPEN
+    attempts: int = 1
 
 
 @dataclass(eq=False)
@@ -38,6 +46,8 @@ class Batch:
     events: int = 0
     missing: int = 0  # followers that have not replicated a request yet
     reply: simpy.Event | None = None  # what the consumer of a poll waits for
+    failed: bool = False  # the call under way did, as its station tells the consumer
+    left: int = 0  # events of a poll that a canary has failed and stable is to work on
 
     def add(self, frame: Frame) -> None:
         """Takes a frame along."""
@@ -60,6 +70,15 @@ class World:
         self.frames: list[Frame] = []
         self.event_frame = np.full(len(plan.partition), -1, dtype=np.int64)
         self.polls = 0
+        self.lag_events = 0  # of the consumer group: acknowledged by the log, not taken by a poll yet
+        stations = plan.scenario.stations.items()
+        self.failure = {name: getattr(station, "failure", None) or 0.0 for name, station in stations}
+        self.keeps_first = False  # frames may come to a hop again: a consumer was killed
+        self.effect = self.hop[effect_hop(plan.scenario)]
+        self.idempotent = only(plan.scenario, ConsumerGroup)[1].idempotent
+        self.place: list[int] = plan.place.tolist()
+        self.releases: ReleasesModel | None = None
+        self.release_jobs: list[tuple[float, ...]] = []
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
 
     def finish(self) -> Trace:
@@ -68,14 +87,19 @@ class World:
         for host in self.hosts.values():
             host.stop()
         cpu_s = self.cpu_s[:, : used_seconds(self.cpu_s, plan.seconds)].copy()
+        hops_s = np.array([frame.hops_s for frame in self.frames]).reshape(len(self.frames), len(self.hop))
         return Trace(
             partition=np.array([frame.partition for frame in self.frames], dtype=np.int16),
             events=np.array([frame.events for frame in self.frames], dtype=np.int32),
             poll=np.array([frame.poll for frame in self.frames], dtype=np.int64),
-            hops_s=np.array([frame.hops_s for frame in self.frames]).reshape(len(self.frames), len(self.hop)),
+            hops_s=hops_s,
             frame=self.event_frame,
             cpu_s=cpu_s,
             host_busy_s=host_busy(plan.scenario, cpu_s),
+            canary_events=np.array([frame.canary_events for frame in self.frames], dtype=np.int32),
+            release_jobs=np.array(self.release_jobs, dtype=RELEASE_JOB),
+            outcome=settle(plan.scenario, np.array([frame.outcome for frame in self.frames], dtype=np.int8), hops_s),
+            attempts=np.array([frame.attempts for frame in self.frames], dtype=np.int16),
         )
 
     def thread(self, process: int, *, low: bool) -> Thread:
@@ -104,4 +128,7 @@ class World:
         """Notes that frames have reached a hop now."""
         column = self.hop[hop]
         for frame in frames:
-            frame.hops_s[column] = self.env.now
+            if not self.keeps_first or math.isnan(frame.hops_s[column]):
+                frame.hops_s[column] = self.env.now
+            elif column == self.effect and not self.idempotent and frame.outcome == OPEN:
+                frame.outcome = DUPLICATE

@@ -1,0 +1,293 @@
+"""Who is in the consumer group and who owns which partition: consumers that join, leave and die, and the rebalances that follow."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from sentra_sim.engine.reference.calls import Breaker
+from sentra_sim.engine.reference.hosts import Draws, Thread, Work
+from sentra_sim.engine.reference.world import Batch, Frame, World
+
+if TYPE_CHECKING:
+    import simpy
+
+    from sentra_sim.engine.reference.consumers import ConsumerModel
+
+
+@dataclass(eq=False)
+class Member:
+    """One consumer. `joined` is what the group's coordinator believes, `alive` whether the process polls."""
+
+    number: int
+    phase: float  # of its heartbeats, as a fraction of their period
+    fetch: Work
+    process: Work
+    finish: Work
+    dedupe: Work
+    ready: deque[Frame] = field(default_factory=deque)
+    wake: simpy.Event | None = None
+    poll: Batch | None = None
+    thread: Thread | None = None
+    jitter: Draws | None = None
+    breakers: list[Breaker] = field(default_factory=list)  # one for each station that is called
+    gather_s: float = 0.0
+    life: int = 0  # counts what ends a process or begins one: what was meant for another life is void
+    session: int = 0
+    alive: bool = False
+    joined: bool = False
+    starting: bool = False
+    returning: bool = False  # waits for the session of the consumer that it was before
+    leaving: bool = False  # ends after its poll
+    giving_up: bool = False  # gives partitions up after its poll
+    heard: bool = False  # of the eager rebalance under way
+
+
+class Membership:
+    """The group's coordinator and the consumers' side of its protocol."""
+
+    def __init__(self, world: World, group: ConsumerModel) -> None:
+        self.world, self.group, self.spec = world, group, group.spec
+        self.members = group.members
+        partitions = len(group.owner)
+        self.target = list(group.owner)
+        self.mark = [0] * partitions  # of the round of giving up in which a partition became free
+        self.marks = 0
+        self.preparing = False
+
+    def start(self, number: int) -> None:
+        """Starts a consumer; it joins when its process is ready."""
+        member = self.members[number]
+        member.leaving = False
+        if member.alive or member.starting or member.returning:
+            return
+        member.life += 1
+        member.starting = True
+        self.world.after(self.spec.ready_s, self._ready, member, member.life)
+
+    def stop(self, number: int) -> None:
+        """Lets a consumer end in order: it finishes its poll and leaves."""
+        member = self.members[number]
+        if not member.alive:
+            self.kill(number)
+            return
+        member.leaving = True
+        if member.poll is None:
+            self._leave(member)
+
+    def kill(self, number: int) -> None:
+        """Ends a consumer at once; its poll is not committed, and nobody is told."""
+        member = self.members[number]
+        member.life += 1
+        member.starting = member.returning = False
+        if not member.alive:
+            return
+        self._end(member)
+        assert member.thread is not None
+        member.thread.cancel()
+        if member.poll is not None:
+            self.world.keeps_first = True
+            self.world.lag_events += member.poll.events
+            for frame in member.poll.frames:
+                frame.attempts += 1
+            member.ready.extendleft(reversed(member.poll.frames))
+            member.poll = None
+        self._miss(member)
+
+    def scale(self, count: int) -> None:
+        """Starts the first consumers that do not run, or stops the last that do, until so many run."""
+        running = sum(self._runs(member) for member in self.members)
+        for member in self.members:
+            if running < count and not self._runs(member):
+                self.start(member.number)
+                running += 1
+        for member in reversed(self.members):
+            if running > count and self._runs(member):
+                self.stop(member.number)
+                running -= 1
+
+    def after_poll(self, member: Member) -> None:
+        """Lets a consumer leave or give partitions up, now that its poll is committed."""
+        if member.leaving:
+            self._leave(member)
+        else:
+            self._give_up(member)
+
+    def _runs(self, member: Member) -> bool:
+        return (member.alive and not member.leaving) or member.starting or member.returning
+
+    def _ready(self, member: Member, life: int) -> None:
+        if life != member.life:
+            return
+        member.starting = False
+        if not member.joined:
+            self._join(member)
+        elif self.spec.rebalance == "static":  # known by its instance id: its partitions are still its own
+            member.session += 1
+            member.alive = True
+            self.world.after(self.spec.join_s, self._resume, member, life)
+        else:
+            member.returning = True
+
+    def _resume(self, member: Member, life: int) -> None:
+        if life == member.life:
+            self.group.begin(member)
+
+    def _join(self, member: Member) -> None:
+        member.returning, member.alive, member.joined = False, True, True
+        self.group.begin(member)
+        self._rebalance(member)
+
+    def _end(self, member: Member) -> None:
+        member.alive = member.leaving = member.giving_up = False
+        member.wake = None
+
+    def _leave(self, member: Member) -> None:
+        member.life += 1
+        self._end(member)
+        if self.spec.rebalance == "static":
+            self._miss(member)
+            return
+        member.joined = False
+        self._free(member, range(len(self.target)))
+        self._rebalance()
+
+    def _miss(self, member: Member) -> None:
+        """Lets a session run out, which was last renewed by a heartbeat."""
+        member.session += 1
+        since_s = self.spec.heartbeat_s - self._to_heartbeat(member)
+        self.world.after(max(0.0, self.spec.session_timeout_s - since_s), self._expire, member, member.session)
+
+    def _expire(self, member: Member, session: int) -> None:
+        if session != member.session or not member.joined:
+            return
+        member.session += 1
+        member.joined = False
+        self._free(member, range(len(self.target)))
+        if member.returning:
+            self._join(member)
+        else:
+            self._rebalance()
+
+    def _to_heartbeat(self, member: Member) -> float:
+        """Returns how long it is until a consumer's next heartbeat."""
+        period_s = self.spec.heartbeat_s
+        return period_s - math.fmod(self.world.env.now + member.phase * period_s, period_s)
+
+    def _rebalance(self, newcomer: Member | None = None) -> None:
+        if self.spec.rebalance == "eager":
+            self._prepare(newcomer)
+            return
+        self._assign()
+        self._hand_out(partition for partition, owner in enumerate(self.group.owner) if owner < 0)
+        for member in self.members:
+            own = (partition for partition, owner in enumerate(self.group.owner) if owner == member.number)
+            if member.alive and any(self.target[partition] != member.number for partition in own):
+                self.world.after(self._to_heartbeat(member), self._hear, member, member.life)
+
+    def _prepare(self, newcomer: Member | None) -> None:
+        """Asks all consumers to give everything up and join again; who joins by itself has nothing to give up."""
+        if not self.preparing:
+            self.preparing = True
+            for member in self.members:
+                member.heard = False
+                if member.alive and member is not newcomer:
+                    self.world.after(self._to_heartbeat(member), self._hear, member, member.life)
+        if newcomer is not None:
+            newcomer.heard = True
+        self._mark(partition for partition, owner in enumerate(self.group.owner) if owner < 0)
+        self._all_heard()
+
+    def _hear(self, member: Member, life: int) -> None:
+        if life != member.life:
+            return
+        member.giving_up = True
+        if member.poll is None:
+            self._give_up(member)
+
+    def _give_up(self, member: Member) -> None:
+        member.giving_up = False
+        own = [partition for partition, owner in enumerate(self.group.owner) if owner == member.number]
+        if self.spec.rebalance == "eager":
+            self._free(member, own)
+            member.heard = True
+            self._all_heard()
+        else:
+            given = [partition for partition in own if self.target[partition] != member.number]
+            self._free(member, given)
+            self._hand_out(given)
+
+    def _all_heard(self) -> None:
+        """Ends an eager rebalance when the last consumer has joined it."""
+        if not self.preparing or any(member.joined and not member.heard for member in self.members):
+            return
+        self.preparing = False
+        self._assign()
+        self._mark(partition for partition, owner in enumerate(self.group.owner) if owner < 0)
+        self.world.after(self.spec.join_s, self._take_over, None, self.marks)
+
+    def _hand_out(self, free: Iterable[int]) -> None:
+        """Lets the new owners of free partitions learn of them at their next heartbeats."""
+        free = list(free)
+        self._mark(free)
+        for number in dict.fromkeys(self.target[partition] for partition in free):
+            if number >= 0:
+                wait_s = self._to_heartbeat(self.members[number]) + self.spec.join_s
+                self.world.after(wait_s, self._take_over, number, self.marks)
+
+    def _mark(self, free: Iterable[int]) -> None:
+        self.marks += 1
+        for partition in free:
+            self.mark[partition] = self.marks
+
+    def _free(self, member: Member, partitions: Iterable[int]) -> None:
+        """Takes partitions from a consumer, with the frames of theirs that wait for it."""
+        owner = self.group.owner
+        for partition in partitions:
+            if owner[partition] == member.number:
+                owner[partition] = -1
+        waiting = list(member.ready)
+        self.group.orphans.extend(frame for frame in waiting if owner[frame.partition] < 0)
+        member.ready.clear()
+        member.ready.extend(frame for frame in waiting if owner[frame.partition] >= 0)
+
+    def _take_over(self, number: int | None, mark: int) -> None:
+        owner = self.group.owner
+        for partition, target in enumerate(self.target):
+            if self.mark[partition] == mark and owner[partition] < 0 and (number is None or target == number):
+                owner[partition] = target
+        waiting = list(self.group.orphans)
+        self.group.orphans.clear()
+        for frame in waiting:
+            self.group.offer(frame)
+
+    def _assign(self) -> None:
+        """Decides who is to own what: all anew by round robin, or moving as few partitions as an even spread needs."""
+        members = [member.number for member in self.members if member.joined]
+        if not members:
+            self.target = [-1] * len(self.target)
+        elif self.spec.rebalance == "eager":
+            self.target = [members[partition % len(members)] for partition in range(len(self.target))]
+        else:
+            self._assign_sticky(members)
+
+    def _assign_sticky(self, members: list[int]) -> None:
+        quota, extra = divmod(len(self.target), len(members))
+        room = dict.fromkeys(members, quota)
+        holders = [number for number in members if self.target.count(number) > quota]
+        others = [number for number in members if self.target.count(number) <= quota]
+        for number in [*holders, *others][:extra]:
+            room[number] += 1
+        for partition, number in enumerate(self.target):
+            if room.get(number, 0) > 0:
+                room[number] -= 1
+            else:
+                self.target[partition] = -1
+        for partition, number in enumerate(self.target):
+            if number < 0:
+                first = next(number for number in members if room[number] > 0)
+                room[first] -= 1
+                self.target[partition] = first
