@@ -14,7 +14,7 @@ from sentra_sim.engine.changes import Change, Simulation, play
 from sentra_sim.engine.compiled import CompiledSimulation
 from sentra_sim.engine.plan import Plan, prepare
 from sentra_sim.engine.reference import ReferenceSimulation
-from sentra_sim.engine.trace import Trace
+from sentra_sim.engine.trace import LOST, OPEN, OUTCOME_NAMES, Trace
 from sentra_sim.errors import InputError
 from sentra_sim.kpi import final_hop
 from sentra_sim.records import (
@@ -135,15 +135,19 @@ def _frames_table(plan: Plan, trace: Trace) -> pl.DataFrame:
         "tenant": pl.repeat(tenant, count, dtype=pl.Int32, eager=True),
         "release": pl.repeat("stable", count, dtype=pl.String, eager=True),
         "events": pl.Series(trace.events),
-        "outcome": pl.Series(
-            np.where(_reached(plan, trace, final_hop(scenario)), "ok", "lost").tolist(), dtype=pl.String
-        ),
-        "attempts": pl.repeat(1, count, dtype=pl.Int16, eager=True),
+        "outcome": _outcomes(trace),
+        "attempts": pl.Series(trace.attempts),
         "poll": pl.Series(trace.poll).replace(-1, None),
     }
     for number, hop in enumerate(hops):
         columns[hop_column(hop)] = _nanoseconds(trace.hops_s[:, number])
     return pl.DataFrame(columns).cast(frame_schema(hops))  # type: ignore[arg-type]
+
+
+def _outcomes(trace: Trace) -> pl.Series:
+    """Names how frames ended; one that the end of the run found under way counts as lost."""
+    ended = np.where(trace.outcome == OPEN, LOST, trace.outcome)
+    return pl.Series(np.array(OUTCOME_NAMES)[ended].tolist(), dtype=pl.String)
 
 
 def _nanoseconds(times_s: NDArray[np.float64]) -> pl.Series:

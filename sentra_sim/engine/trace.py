@@ -8,10 +8,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.scenario import Broadcast, Log, Scenario
+from sentra_sim.kpi import final_hop
+from sentra_sim.records import OUTCOMES
+from sentra_sim.scenario import Broadcast, Log, Scenario, hop_edges
 
 # Ends of lingers that lie no further apart are one to a timer: rounding alone must not make two of them.
 SAME_MOMENT_S = 1e-9
+
+# How a frame ended. While a run goes on a frame is OPEN until a station ends it otherwise than by delivery; OK is set at the end.
+OPEN, OK, DUPLICATE, DLQ, SHED, LOST = range(6)
+OUTCOME_NAMES = ("open", *OUTCOMES)
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,8 @@ class Trace:
     """A simulated run.
 
     `partition`, `events`, `poll`: by frame in order of opening, shape (frames,); a frame that no poll took has poll -1.
+    `outcome`: by frame, a place in OUTCOME_NAMES; OPEN is a frame that the end of the run found under way. `attempts`: by
+    frame, deliveries to a worker, 1 without a retry.
     `hops_s`: shape (frames, hops), columns in the order of `hop_edges`, NaN where the frame did not come.
     `frame`: by offered event, shape (events,), -1 where no frame took it before the run ended.
     `cpu_s`: CPU seconds by process in the order of `processes` and whole second, shape (processes, seconds).
@@ -32,6 +40,14 @@ class Trace:
     frame: NDArray[np.int64]
     cpu_s: NDArray[np.float64]
     host_busy_s: NDArray[np.float64]
+    outcome: NDArray[np.int8]
+    attempts: NDArray[np.int16]
+
+
+def settle(scenario: Scenario, outcome: NDArray[np.int8], hops_s: NDArray[np.float64]) -> NDArray[np.int8]:
+    """Makes what came to the last hop OK, unless a station ended it otherwise."""
+    last = [edge.hop for edge in hop_edges(scenario)].index(final_hop(scenario))
+    return np.where((outcome == OPEN) & np.isfinite(hops_s[:, last]), np.int8(OK), outcome)
 
 
 def used_seconds(cpu_s: NDArray[np.float64], seconds: float) -> int:

@@ -17,7 +17,7 @@ from sentra_sim.engine.compiled.memory import (
     plain,
 )
 from sentra_sim.engine.compiled.queues import put
-from sentra_sim.engine.trace import SAME_MOMENT_S
+from sentra_sim.engine.trace import OPEN, SAME_MOMENT_S
 
 
 @plain
@@ -49,6 +49,7 @@ def open_frame(sim: Sim, partition: int) -> None:
     sim.frames += 1
     row = frame_at(sim, frame)
     row.partition, row.events, row.poll = partition, 0, -1
+    row.outcome, row.attempts = OPEN, 1
     hop_at(sim, frame, 0).value = sim.now
     for hop in range(1, sim.hop_count):
         hop_at(sim, frame, hop).value = np.nan

@@ -8,7 +8,7 @@ from sentra_sim.engine.changes import Change, check_change
 from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, begin, finish, play_until
 from sentra_sim.engine.compiled.tables import Tables, build_tables
 from sentra_sim.engine.plan import Plan
-from sentra_sim.engine.trace import Trace, host_busy, used_seconds
+from sentra_sim.engine.trace import Trace, host_busy, settle, used_seconds
 
 FIRST_ROOM = 1024
 
@@ -81,12 +81,15 @@ def _trace(plan: Plan, tables: Tables) -> Trace:
     count = int(tables.state["frames"][0])
     frames = tables.arrays["frame_table"][:count]
     cpu = tables.arrays["cpu"][:, : used_seconds(tables.arrays["cpu"], plan.seconds)].copy()
+    hops_s = tables.arrays["hops"][:count]
     return Trace(
         partition=frames["partition"].astype(np.int16),
         events=frames["events"].astype(np.int32),
         poll=frames["poll"].copy(),
-        hops_s=tables.arrays["hops"][:count],
+        hops_s=hops_s,
         frame=tables.arrays["event_frame"],
         cpu_s=cpu,
         host_busy_s=host_busy(plan.scenario, cpu),
+        outcome=settle(plan.scenario, frames["outcome"].astype(np.int8), hops_s),
+        attempts=frames["attempts"].astype(np.int16),
     )

@@ -12,7 +12,7 @@ import simpy
 
 from sentra_sim.engine.plan import Plan, station_of
 from sentra_sim.engine.reference.hosts import Draws, Thread, Work, make_host
-from sentra_sim.engine.trace import Trace, host_busy, process_hosts, used_seconds
+from sentra_sim.engine.trace import OPEN, Trace, host_busy, process_hosts, settle, used_seconds
 from sentra_sim.scenario import hop_edges, processes
 from sentra_sim.scenario.schema import Delay, Demand
 
@@ -28,6 +28,8 @@ class Frame:
     hops_s: list[float]
     events: int = 0
     poll: int = -1
+    outcome: int = OPEN
+    attempts: int = 1
 
 
 @dataclass(eq=False)
@@ -68,14 +70,17 @@ class World:
         for host in self.hosts.values():
             host.stop()
         cpu_s = self.cpu_s[:, : used_seconds(self.cpu_s, plan.seconds)].copy()
+        hops_s = np.array([frame.hops_s for frame in self.frames]).reshape(len(self.frames), len(self.hop))
         return Trace(
             partition=np.array([frame.partition for frame in self.frames], dtype=np.int16),
             events=np.array([frame.events for frame in self.frames], dtype=np.int32),
             poll=np.array([frame.poll for frame in self.frames], dtype=np.int64),
-            hops_s=np.array([frame.hops_s for frame in self.frames]).reshape(len(self.frames), len(self.hop)),
+            hops_s=hops_s,
             frame=self.event_frame,
             cpu_s=cpu_s,
             host_busy_s=host_busy(plan.scenario, cpu_s),
+            outcome=settle(plan.scenario, np.array([frame.outcome for frame in self.frames], dtype=np.int8), hops_s),
+            attempts=np.array([frame.attempts for frame in self.frames], dtype=np.int16),
         )
 
     def thread(self, process: int, *, low: bool) -> Thread:
