@@ -18,11 +18,14 @@ from sentra_sim.engine.compiled.calendar import (
     GOT,
     HANDED,
     HEARD,
+    LAG,
     LINGER,
+    NONE,
     PUT,
     REPLY,
     SLICE,
     SOURCE_DUE,
+    TICK_DUE,
     VISIBLE,
     WAKE,
     WRITER_DUE,
@@ -30,13 +33,15 @@ from sentra_sim.engine.compiled.calendar import (
     next_is_due,
     next_time,
     pop,
+    push,
 )
-from sentra_sim.engine.compiled.consumers import available, consumer_done, take
+from sentra_sim.engine.compiled.cluster import broker_event
+from sentra_sim.engine.compiled.consumers import consumer_done, take
 from sentra_sim.engine.compiled.hosts import charge_unfinished, end_slice, leave_sharing
 from sentra_sim.engine.compiled.jobs import got, put_last
-from sentra_sim.engine.compiled.log import acked
 from sentra_sim.engine.compiled.memory import Sim, inline, ring_at, station_at, thread_at
 from sentra_sim.engine.compiled.queues import get_job, match_jobs
+from sentra_sim.engine.compiled.requests import acked, fetched
 from sentra_sim.engine.compiled.served import flushed, reply_last, visible, write, writer_due
 from sentra_sim.engine.compiled.source import source_next, source_send
 from sentra_sim.engine.compiled.threads import done
@@ -70,7 +75,7 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
     elif kind == ACK:
         acked(sim, subject)
     elif kind == AVAILABLE:
-        available(sim, subject)
+        fetched(sim, subject)
     elif kind == WAKE:
         take(sim, subject)
     elif kind == REPLY:
@@ -88,8 +93,10 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
         put_last(sim, station_at(sim, subject).server, station_at(sim, subject).work, detail)
     elif kind == HEARD:
         put_last(sim, station_at(sim, subject).second_server, station_at(sim, subject).second_work, detail)
-    else:
+    elif kind == TICK_DUE:
         tick(sim, subject)
+    else:
+        broker_event(sim, kind, subject, detail)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -99,6 +106,8 @@ def begin(tables: Any) -> None:
     for thread in range(sim.thread_count):
         if thread_at(sim, thread).server >= 0:
             get_job(sim, thread)
+    if sim.replica_lag > 0.0:
+        push(sim, sim.replica_lag / 2.0, LAG, NONE, NONE)
     source_next(sim)
     for number in range(sim.background_count):
         tick_wait(sim, number)

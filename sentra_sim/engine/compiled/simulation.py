@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 
-from sentra_sim.engine.changes import Change, check_change
+from sentra_sim.engine.changes import BrokerOperation, Change, broker_number, check_change
+from sentra_sim.engine.compiled.cluster import change_broker
 from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, begin, finish, play_until
 from sentra_sim.engine.compiled.tables import Tables, build_tables
 from sentra_sim.engine.plan import Plan
@@ -32,7 +35,7 @@ class CompiledSimulation:
 
     def advance(self, to_s: float) -> None:
         """Plays all events before `to_s`."""
-        self._go(min(to_s, self.plan.cap_s))
+        self._go(float(min(to_s, self.plan.cap_s)))  # an integer would be compiled for anew
 
     def apply(self, change: Change) -> None:
         """Makes a change now."""
@@ -62,8 +65,8 @@ class CompiledSimulation:
 
     def _step(self, step: Change | float) -> bool:
         if isinstance(step, Change):
-            _apply(self.tables, step)
-            return True
+            _apply(self.plan, self.tables, step)
+            return bool(self.tables.state["full"][0] == 0)
         if step > 0.0 and not self.begun:
             begin(self.tables.state)
             self.begun = True
@@ -72,9 +75,12 @@ class CompiledSimulation:
         return bool(status != FULL)
 
 
-def _apply(tables: Tables, change: Change) -> None:
+def _apply(plan: Plan, tables: Tables, change: Change) -> None:
     if change.operation == "demand":
         tables.arrays["works"]["factor"][tables.works_of[change.subject]] = change.value
+    else:
+        operation = get_args(BrokerOperation).index(change.operation)
+        change_broker(tables.state, operation, broker_number(plan.scenario, change.subject), float(change.value))
 
 
 def _trace(plan: Plan, tables: Tables) -> Trace:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.changes import Change, check_change
+from sentra_sim.engine.changes import Change, broker_number, check_change
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.reference.background import start_backgrounds
 from sentra_sim.engine.reference.batcher import BatcherModel
@@ -40,6 +40,8 @@ class ReferenceSimulation:
         check_change(self.world.scenario, change)
         if change.operation == "demand":
             self.world.factor[change.subject] = change.value
+        else:
+            self.log.cluster.apply(change.operation, broker_number(self.world.scenario, change.subject), change.value)
 
     def trace(self) -> Trace:
         """Plays to the end."""

@@ -38,7 +38,6 @@ class Batch:
 
     frames: list[Frame] = field(default_factory=list)
     events: int = 0
-    missing: int = 0  # followers that have not replicated a request yet
     reply: simpy.Event | None = None  # what the consumer of a poll waits for
 
     def add(self, frame: Frame) -> None:
@@ -63,6 +62,7 @@ class World:
         self.event_frame = np.full(len(plan.partition), -1, dtype=np.int64)
         self.polls = 0
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
+        self.down: set[int] = set()  # processes that run no background jobs
 
     def finish(self) -> Trace:
         """Accounts for what is unfinished and returns what happened."""
@@ -96,8 +96,8 @@ class World:
         """Returns a function that calls another one, with its arguments, after a delay of this kind."""
         draws = Draws(self.plan.multipliers[owner, purpose])
 
-        def after(then: Callable[..., None], *args: Any) -> None:
-            self.after(delay.mean_s * draws.next(), then, *args)
+        def after(then: Callable[..., None], *args: Any, also_s: float = 0.0) -> None:
+            self.after(delay.mean_s * draws.next() + also_s, then, *args)
 
         return after
 
