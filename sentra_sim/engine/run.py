@@ -15,7 +15,7 @@ from sentra_sim.engine.compiled import CompiledSimulation
 from sentra_sim.engine.plan import Plan, prepare
 from sentra_sim.engine.reference import ReferenceSimulation
 from sentra_sim.engine.releasemetrics import release_metrics
-from sentra_sim.engine.trace import LOST, OPEN, OUTCOME_NAMES, Trace
+from sentra_sim.engine.trace import DLQ, LOST, OPEN, OUTCOME_NAMES, SHED, Trace
 from sentra_sim.errors import InputError
 from sentra_sim.kpi import final_hop
 from sentra_sim.records import (
@@ -177,10 +177,14 @@ def _events_table(plan: Plan, trace: Trace) -> pl.DataFrame:
 def _counters(plan: Plan, trace: Trace) -> dict[str, int]:
     acked = _reached(plan, trace, only(plan.scenario, Log)[1].hop)
     delivered = int(trace.events[_reached(plan, trace, final_hop(plan.scenario))].sum())
+    shed, dlq = (int(trace.events[trace.outcome == ended].sum()) for ended in (SHED, DLQ))
     return {
         "offered": len(trace.frame),
         "received": int((trace.frame >= 0).sum()),
         "acked": int(trace.events[acked].sum()),
         "delivered": delivered,
-        "lost": len(trace.frame) - delivered,
+        "shed": shed,
+        "dlq": dlq,
+        "lost": len(trace.frame) - delivered - shed - dlq,
+        "acked_lost": int(trace.events[acked & (trace.outcome == LOST)].sum()),
     }

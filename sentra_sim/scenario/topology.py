@@ -188,6 +188,10 @@ def _check_log(log: Log, where: str) -> None:
             f"{where}.min_insync_replicas: must be <= replication_factor ({log.replication_factor}), "
             f"got {log.min_insync_replicas}; lower it"
         )
+    if log.controller > log.brokers:
+        raise ScenarioError(
+            f"{where}.controller: must be <= brokers ({log.brokers}), got {log.controller}; write 0 for one that is no broker"
+        )
 
 
 def _check_reach(scenario: Scenario, place: str) -> None:

@@ -13,6 +13,7 @@ from sentra_sim.engine import Change, Trace, prepare, run
 from sentra_sim.scenario import Scenario, hop_edges, processes
 from tests.pipelines import BARE, bare, sentra
 from tests.property.vary_group import vary_group
+from tests.property.vary_log import vary_log
 
 UNEVEN = {
     "job_s": 1e-4,
@@ -180,11 +181,11 @@ def stations(draw: st.DrawFn) -> dict[str, Any]:
         "brokers": brokers,
         "replication_factor": factor,
         "min_insync_replicas": draw(st.integers(1, factor)),
-        "acks": draw(st.sampled_from(["all", "leader"])),
         "threads": draw(st.integers(1, 3)),
         "in_flight": draw(st.integers(1, 3)),
         "to": "group",
     }
+    vary_log(draw, log)
     count = draw(st.integers(0, 4))
     parents = [draw(st.integers(-1, number - 1)) for number in range(count)]  # -1: called by the group
     names = [f"s{number}" for number in range(count)]

@@ -29,7 +29,10 @@ def test_a_simulated_run_is_written_read_back_and_judged(tmp_path: Path) -> None
         "received": 150_000,
         "acked": 150_000,
         "delivered": 150_000,
+        "shed": 0,
+        "dlq": 0,
         "lost": 0,
+        "acked_lost": 0,
     }
     found = {kpi.name: kpi.value for kpi in kpis(read)}
     assert found["delivered_ratio"] == 1.0

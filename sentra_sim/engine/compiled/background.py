@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import NONE, TICK_DUE, push
 from sentra_sim.engine.compiled.hosts import run_job
-from sentra_sim.engine.compiled.memory import Sim, background_at, plain
+from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, plain
 
 
 @plain
@@ -19,7 +19,13 @@ def tick_wait(sim: Sim, number: int) -> None:
 
 @plain
 def tick(sim: Sim, number: int) -> None:
-    """Runs a background job while the load lasts."""
+    """Runs a background job while the load lasts, but not of a broker that is down."""
     job = background_at(sim, number)
-    if sim.now < sim.seconds:
+    if sim.now >= sim.seconds:
+        return
+    if job.broker >= 0 and not broker_at(sim, job.broker).up:
+        while job.due <= sim.now:
+            job.due += job.every
+        push(sim, job.due - sim.now, TICK_DUE, number, NONE)
+    else:
         run_job(sim, job.thread, job.work, NONE, NONE)

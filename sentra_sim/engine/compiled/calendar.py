@@ -12,10 +12,12 @@ from sentra_sim.engine.compiled.memory import Row, Sim, cpu_at, delay_at, draw_a
 from sentra_sim.engine.compiled.tables import SOON
 
 # Kinds of calendar entries. NumPy's integers, as Numba would compile each function anew for every literal that it is called with.
-KINDS = np.arange(25)
+KINDS = np.arange(33)
 GOT, DONE, PUT, SLICE, ALARM, SOURCE_DUE, ARRIVE, LINGER, ACK, AVAILABLE, WAKE, REPLY, VISIBLE, FLUSHED = KINDS[:14]
 WRITER_WOKEN, WRITER_DUE, HEARD, TICK_DUE, HANDED = KINDS[14:19]
-HEAR, TAKEN_OVER, EXPIRED, READY, RESUMED, CALL = KINDS[19:]
+# Rare ones, a line each area: brokers that fail, consumers that come and go.
+RETRY, FENCE, STARTED, PREFER, LAG, WRITTEN, COPIED, REPLICATED = KINDS[19:27]
+HEAR, TAKEN_OVER, EXPIRED, READY, RESUMED, CALL = KINDS[27:33]
 NONE, ONE = KINDS[:2]
 
 

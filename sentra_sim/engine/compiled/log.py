@@ -2,86 +2,96 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.calendar import ACK, AVAILABLE, NONE, delay_of, push
-from sentra_sim.engine.compiled.memory import (
-    Sim,
-    broker_at,
-    follower_at,
-    frame_at,
-    hop_at,
-    plain,
-    request_at,
-    request_frame_at,
-)
+from sentra_sim.engine.compiled.calendar import ACK, NONE, REPLICATED, push
+from sentra_sim.engine.compiled.memory import Sim, broker_at, copy_at, frame_at, plain, request_at, shard_at
 from sentra_sim.engine.compiled.queues import put
+from sentra_sim.engine.compiled.requests import acked, offer_early, send_request, waits_no_more
+from sentra_sim.engine.compiled.shards import caught_up
+from sentra_sim.engine.compiled.tables import ACKS_LEADER, ACKS_NONE
 
 
 @plain
 def produce(sim: Sim, frame: int) -> None:
-    """Queues a list of frames for the leaders of their partitions; those of one leader go with one request."""
+    """Queues a list of frames for the leaders of their partitions; those of one shard go with one request."""
     while frame >= 0:
         after = frame_at(sim, frame).next
-        broker = broker_at(sim, frame_at(sim, frame).partition % sim.broker_count)
+        shard = shard_at(sim, frame_at(sim, frame).partition % sim.broker_count)
         frame_at(sim, frame).next = -1
-        if broker.head < 0:
-            broker.head = frame
+        if shard.head < 0:
+            shard.head = frame
         else:
-            frame_at(sim, broker.tail).next = frame
-        broker.tail = frame
+            frame_at(sim, shard.tail).next = frame
+        shard.tail = frame
         frame = after
     for number in range(sim.broker_count):
         send_request(sim, number)
 
 
 @plain
-def send_request(sim: Sim, number: int) -> None:
-    """Sends all frames that wait for a broker as one request, if it may have another outstanding."""
-    broker = broker_at(sim, number)
-    if broker.head < 0 or broker.outstanding == sim.in_flight:
-        return
-    broker.outstanding += 1
-    request = request_at(sim, sim.requests)
-    request.broker, request.first, request.frames, request.events = number, sim.listed, 0, 0
-    while broker.head >= 0:
-        request_frame_at(sim, sim.listed).value = broker.head
-        sim.listed += 1
-        request.frames += 1
-        request.events += frame_at(sim, broker.head).events
-        broker.head = frame_at(sim, broker.head).next
-    sim.requests += 1
-    put(sim, broker.server, broker.append_work, sim.requests - 1)
-
-
-@plain
 def appended(sim: Sim, number: int) -> None:
     """Sends an appended request to the followers; acknowledges it if none is waited for."""
     request = request_at(sim, number)
-    broker = broker_at(sim, request.broker)
-    request.missing = broker.followers
-    for at in range(broker.follower_first, broker.follower_first + broker.followers):
-        follower = broker_at(sim, follower_at(sim, at).value)
-        put(sim, follower.server, follower.replicate_work, number)
-    if broker.followers == 0 or not sim.acks_all:
-        acked(sim, number)
+    if request.gone:
+        return
+    shard = shard_at(sim, request.shard)
+    leader, in_sync = shard.leader, shard.in_sync
+    request.appended, request.appended_at = 1, sim.now
+    shard.frames += request.frames
+    shard.events += request.events
+    talking = broker_at(sim, leader).talking
+    for step in range(sim.replication_factor):
+        follower = (request.shard + step) % sim.broker_count
+        if follower == leader:
+            request.have |= 1 << step
+            continue
+        request.needs |= in_sync & (1 << step)
+        broker = broker_at(sim, follower)
+        if talking and broker.talking:
+            request.sent |= 1 << step
+            put(sim, broker.server, broker.replicate_work, number)
+    if sim.acks == ACKS_NONE:
+        offer_early(sim, number)
+    elif sim.acks == ACKS_LEADER or request.needs == 0:
+        latency = broker_at(sim, leader).latency
+        if latency > 0.0:
+            push(sim, latency, ACK, number, NONE)
+        else:
+            acked(sim, number)
 
 
 @plain
-def replicated(sim: Sim, number: int) -> None:
+def write(sim: Sim, number: int, by: int, kind: int) -> None:
+    """Queues a request's bytes for a broker's disk."""
+    broker = broker_at(sim, by)
+    written = request_at(sim, number).events * sim.event_bytes
+    broker.disk_free = max(broker.disk_free, sim.now) + written / sim.disk
+    push(sim, broker.disk_free - sim.now, kind, number, by)
+
+
+@plain
+def copied(sim: Sim, number: int, follower: int) -> None:
+    """A follower has a request, unless it has stopped meanwhile; its leader hears so."""
+    broker = broker_at(sim, follower)
+    if not broker.up:
+        return
+    if broker.latency > 0.0:
+        push(sim, broker.latency, REPLICATED, number, follower)
+    else:
+        replicated(sim, number, follower)
+
+
+@plain
+def replicated(sim: Sim, number: int, follower: int) -> None:
     """Notes that one more follower has a request."""
     request = request_at(sim, number)
-    request.missing -= 1
-    if request.missing == 0 and sim.acks_all:
-        push(sim, delay_of(sim, broker_at(sim, request.broker).replication_delay), ACK, number, NONE)
-
-
-@plain
-def acked(sim: Sim, number: int) -> None:
-    """Acknowledges a request and sends the next."""
-    request = request_at(sim, number)
-    broker = broker_at(sim, request.broker)
-    for at in range(request.first, request.first + request.frames):
-        hop_at(sim, request_frame_at(sim, at).value, 2).value = sim.now
-    sim.lag_events += request.events
-    broker.outstanding -= 1
-    push(sim, delay_of(sim, broker.fetch_delay), AVAILABLE, number, NONE)
-    send_request(sim, request.broker)
+    if request.gone:
+        return
+    step = (follower - request.shard) % sim.broker_count
+    if request.catch_up:
+        caught_up(sim, request.shard, step)
+        return
+    if sim.replica_lag > 0.0:
+        copy = copy_at(sim, request.shard, step)
+        copy.lag, copy.at = sim.now - request.appended_at, sim.now
+    request.have |= 1 << step
+    waits_no_more(sim, number, step)

@@ -13,21 +13,18 @@ from sentra_sim.engine.compiled.calendar import (
     ALARM,
     ARRIVE,
     AVAILABLE,
-    CALL,
     DONE,
-    EXPIRED,
     FLUSHED,
     GOT,
     HANDED,
-    HEAR,
     HEARD,
+    LAG,
     LINGER,
+    NONE,
     PUT,
-    READY,
     REPLY,
     SLICE,
     SOURCE_DUE,
-    TAKEN_OVER,
     TICK_DUE,
     VISIBLE,
     WAKE,
@@ -36,37 +33,20 @@ from sentra_sim.engine.compiled.calendar import (
     next_is_due,
     next_time,
     pop,
+    push,
 )
-from sentra_sim.engine.compiled.calls import call
-from sentra_sim.engine.compiled.consumers import available, replied, resume
+from sentra_sim.engine.compiled.consumers import replied, resume
 from sentra_sim.engine.compiled.hosts import charge_unfinished, end_slice, leave_sharing
 from sentra_sim.engine.compiled.jobs import got, put_last
-from sentra_sim.engine.compiled.log import acked
-from sentra_sim.engine.compiled.membership import expire, hear, kill, member_ready, scale, start, stop, take_over
-from sentra_sim.engine.compiled.memory import Sim, inline, plain, ring_at, station_at, thread_at
+from sentra_sim.engine.compiled.memory import Sim, inline, ring_at, station_at, thread_at
 from sentra_sim.engine.compiled.queues import get_job, match_jobs
+from sentra_sim.engine.compiled.rare import rare_event
+from sentra_sim.engine.compiled.requests import acked, fetched
 from sentra_sim.engine.compiled.served import flushed, reply_last, visible, write, writer_due
 from sentra_sim.engine.compiled.source import source_next, source_send
 from sentra_sim.engine.compiled.threads import done
 
 BEFORE, FULL, OUT_OF_BOUNDS = range(3)
-KILL, START, STOP, SCALE = range(4)
-
-
-@plain
-def _dispatch_group(sim: Sim, kind: int, subject: int, detail: int) -> None:
-    if kind == HEAR:
-        hear(sim, subject, detail)
-    elif kind == TAKEN_OVER:
-        take_over(sim, subject, detail)
-    elif kind == EXPIRED:
-        expire(sim, subject, detail)
-    elif kind == READY:
-        member_ready(sim, subject, detail)
-    elif kind == CALL:
-        call(sim, subject, detail)
-    else:
-        resume(sim, subject, detail)
 
 
 @inline
@@ -95,7 +75,7 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
     elif kind == ACK:
         acked(sim, subject)
     elif kind == AVAILABLE:
-        available(sim, subject)
+        fetched(sim, subject)
     elif kind == WAKE:
         resume(sim, subject, detail)
     elif kind == REPLY:
@@ -116,7 +96,7 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
     elif kind == TICK_DUE:
         tick(sim, subject)
     else:
-        _dispatch_group(sim, kind, subject, detail)
+        rare_event(sim, kind, subject, detail)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -126,6 +106,8 @@ def begin(tables: Any) -> None:
     for thread in range(sim.thread_count):
         if thread_at(sim, thread).server >= 0:
             get_job(sim, thread)
+    if sim.replica_lag > 0.0:
+        push(sim, sim.replica_lag / 2.0, LAG, NONE, NONE)
     source_next(sim)
     for number in range(sim.background_count):
         tick_wait(sim, number)
@@ -151,21 +133,6 @@ def play_until(tables: Any, end: float) -> int:
         kind, subject, detail = entry.kind, entry.subject, entry.detail
         _dispatch(sim, kind, subject, detail)
     return FULL if sim.full == 1 else OUT_OF_BOUNDS
-
-
-@numba.njit(cache=True, error_model="numpy")
-def change_group(tables: Any, operation: int, number: int) -> int:
-    """Kills, starts or stops a consumer, or lets as many run; returns as `play_until`."""
-    sim = tables[0]
-    if operation == KILL:
-        kill(sim, number)
-    elif operation == START:
-        start(sim, number)
-    elif operation == STOP:
-        stop(sim, number)
-    else:
-        scale(sim, number)
-    return FULL if sim.full else BEFORE
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -5,26 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.engine.changes import Change, check_change, consumer_of
-from sentra_sim.engine.compiled.loop import (
-    FULL,
-    KILL,
-    OUT_OF_BOUNDS,
-    SCALE,
-    START,
-    STOP,
-    begin,
-    change_group,
-    finish,
-    play_until,
-)
+from sentra_sim.engine.change_checks import check_change
+from sentra_sim.engine.changes import Change
+from sentra_sim.engine.compiled.changes import apply_change
+from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, begin, finish, play_until
 from sentra_sim.engine.compiled.tables import Tables, build_tables
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.trace import Trace, host_busy, settle, used_seconds
-from sentra_sim.scenario.keys import PLACES
 
 FIRST_ROOM = 1024
-GROUP_OPERATIONS = {"kill": KILL, "start": START, "stop": STOP}
 
 
 class CompiledSimulation:
@@ -51,7 +40,7 @@ class CompiledSimulation:
 
     def advance(self, to_s: float) -> None:
         """Plays all events before `to_s`."""
-        self._go(min(to_s, self.plan.cap_s))
+        self._go(float(min(to_s, self.plan.cap_s)))  # an integer would be compiled for anew
 
     def apply(self, change: Change) -> None:
         """Makes a change now."""
@@ -81,44 +70,14 @@ class CompiledSimulation:
 
     def _step(self, step: Change | float) -> bool:
         if isinstance(step, Change):
-            return _apply(self.plan, self.tables, step)
+            apply_change(self.plan, self.tables, step)
+            return bool(self.tables.state["full"][0] == 0)
         if step > 0.0 and not self.begun:
             begin(self.tables.state)
             self.begun = True
         status = play_until(self.tables.state, step)
         assert status != OUT_OF_BOUNDS, "more frames than the plan allows for"
         return bool(status != FULL)
-
-
-def _apply(plan: Plan, tables: Tables, change: Change) -> bool:
-    """Makes a change; tells whether there was room for it."""
-    if change.operation == "demand":
-        tables.arrays["works"]["factor"][tables.works_of[change.subject]] = change.value
-    elif change.operation == "weight":
-        _set_weight(tables, tables.release_rows[change.subject], change.value)
-    elif change.operation == "start" and change.subject in tables.release_rows:
-        release = tables.arrays["releases"][tables.release_rows[change.subject]]
-        release["begun"], release["started"], release["worked"] = 1, tables.state["now"][0], 0
-    elif change.operation == "failure":
-        tables.arrays["stations"]["failure"][tables.station_rows[change.subject]] = change.value
-    elif change.operation == "replicas":
-        return bool(change_group(tables.state, SCALE, int(change.value)) != FULL)
-    elif change.operation in GROUP_OPERATIONS:
-        number = consumer_of(plan.scenario, change.subject)
-        return bool(change_group(tables.state, GROUP_OPERATIONS[change.operation], number) != FULL)
-    return True
-
-
-def _set_weight(tables: Tables, number: int, weight: float) -> None:
-    """Gives a release its share of the keys; the others have none."""
-    release, state = tables.arrays["releases"][number], tables.state
-    release["threshold"] = round(weight * PLACES)
-    if weight > 0.0:
-        state["canary"] = number
-        if not release["begun"]:
-            release["begun"], release["started"] = 1, state["now"][0]
-    elif state["canary"][0] == number:
-        state["canary"] = -1
 
 
 def _trace(plan: Plan, tables: Tables) -> Trace:

@@ -40,7 +40,7 @@ def _record(ints: str, floats: str = "") -> np.dtype[np.void]:
 # Every row of a table is one thing of the model; -1 stands for "none". `*_head` and `*_tail` are ends of linked lists.
 ADDRESSES = (
     "heap soon ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
-    "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers followers replicas calls "
+    "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers shards copies replicas calls "
     "stations links backgrounds cpu virtual "
     "marks next_event place splits releases release_jobs owners breakers"
 )
@@ -64,12 +64,15 @@ STATE = _record(
     "seq heap_size soon_size ring_head ring_size full free_node frames polls requests listed taken message "
     "source_thread source_work network_delay batcher_server receive_work close_work timer_delay "
     "timer_set closing_head closing_tail "
-    "max_events in_flight acks_all max_poll_events "
+    "max_events in_flight max_poll_events "
+    "acks replication_factor min_in_sync high_watermark unclean controller request_room event_bytes "
     "lag_events by_key canary release_jobs_done "
     "orphan_head orphan_tail protocol preparing last_mark reread keeps_first effect idempotent "
     "may_fail retry_attempts breaker_failures breaker_probes adaptive joined_count",
-    "now cap seconds linger gather shadow_share heartbeat session_timeout join ready "
-    "retry_base retry_cap breaker_open max_age adapt_events",
+    "now cap seconds linger gather "
+    "broker_session_timeout retry_backoff retry_backoff_max delivery_timeout restart preferred_election replica_lag "
+    "controller_election disk "
+    "shadow_share heartbeat session_timeout join ready retry_base retry_cap breaker_open max_age adapt_events",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
@@ -87,12 +90,23 @@ WORK = _record("draw_start draw_count drawn", "job frame event factor cold tau")
 DELAY = _record("draw_start draw_count drawn", "mean")
 FRAME = _record("partition events poll next outcome attempts")
 OPEN = _record("frame room")
-REQUEST = _record("broker first frames events missing")
+# `have`, `needs`, `sent` and `in_sync` are sets of replicas, bits by their step in the order of the shard's replicas.
+REQUEST = _record(
+    "shard first frames events catch_up acked appended gone fetched lost have needs sent previous next held_next",
+    "appended_at",
+)
 POLL = _record("replica first frames events failed")
 BROKER = _record(
     "server append_work replicate_work replication_delay fetch_delay "
-    "outstanding head tail frames events follower_first followers"
+    "up talking fenced killed ready session start_number",
+    "latency disk_free",
 )
+SHARD = _record(
+    "leader in_sync outstanding blocked stopped head tail open_head open_tail returned_head returned_tail "
+    "held_head held_tail frames events",
+    "backoff",
+)
+COPY = _record("behind frames events catching_up", "lag at")  # a shard's replicas: number * replication factor + step
 REPLICA = _record(
     "thread fetch_work process_work finish_work head tail waiting poll call dedupe_work "
     "life session alive joined starting returning leaving giving_up heard told held space attempt jitter",
@@ -105,7 +119,7 @@ STATION = _record(
     "second_server second_work second_hop failure_draw",
     "flush last_start failure",
 )
-BACKGROUND = _record("thread work", "every due")
+BACKGROUND = _record("thread work broker", "every due")
 MARK = _record("last_event counted canary_events")  # what is noted of a frame beside its way; empty where nothing is
 SPLIT = _record("release canary failed checked wrong left", "stable cost total begun")  # a poll at a pool with releases
 RELEASE = _record(
@@ -121,6 +135,8 @@ PROTOCOLS = {"cooperative": COOPERATIVE, "eager": EAGER, "static": STATIC}
 
 # Roles of threads: whose loop goes on when the thread's job is done.
 SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK, SPLITS = range(10)
+
+ACKS_NONE, ACKS_LEADER, ACKS_ALL = range(3)
 
 
 @dataclass(frozen=True)
@@ -168,7 +184,6 @@ class _Builder:
         self.drawn = 0
         self.servers = 0
         self.links: list[int] = []
-        self.followers: list[int] = []
         self.backgrounds: list[dict[str, float]] = []
         self.release_rows: dict[str, int] = {}
 
@@ -206,12 +221,13 @@ class _Builder:
             "open_frame": _rows(OPEN, [{"frame": -1}] * partitions),
             "frame_table": np.empty(most, FRAME),
             "hops": np.empty((most, len(self.hop))),
-            "request_table": np.empty(most, REQUEST),
+            "request_table": np.empty(most + room + 1, REQUEST),  # some are sent again; the last row is spare
             "request_frames": np.empty(most, np.int64),
             "poll_table": np.empty(most + room, POLL),  # those of a killed consumer's poll are taken again
             "poll_frames": np.empty(most + room, np.int64),
             "brokers": _rows(BROKER, brokers),
-            "followers": np.array(self.followers, dtype=np.int64),
+            "shards": _rows(SHARD, self._shards()),
+            "copies": _rows(COPY, self._copies()),
             "replicas": _rows(REPLICA, replicas),
             "calls": np.array([self.served.index(name) for name in group.calls], dtype=np.int64),
             "stations": _rows(STATION, stations),
@@ -238,6 +254,7 @@ class _Builder:
             "hop_count": len(self.hop),
             "second_count": seconds,
             "partition_count": partitions,
+            "request_room": most + room,
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
@@ -257,7 +274,22 @@ class _Builder:
             "max_events": batcher.max_events,
             "linger": batcher.linger_s,
             "in_flight": log.in_flight,
-            "acks_all": log.acks == "all",
+            "acks": ("none", "leader", "all").index(log.acks),
+            "replication_factor": log.replication_factor,
+            "min_in_sync": log.min_insync_replicas,
+            "high_watermark": log.high_watermark,
+            "unclean": log.unclean_election,
+            "controller": log.controller - 1,
+            "broker_session_timeout": log.session_timeout_s,
+            "retry_backoff": log.retry_backoff_s,
+            "retry_backoff_max": log.retry_backoff_max_s,
+            "delivery_timeout": log.delivery_timeout_s,
+            "restart": log.restart_s,
+            "preferred_election": log.preferred_election_s,
+            "replica_lag": log.replica_lag_s,
+            "controller_election": log.controller_election_s,
+            "disk": log.disk_bytes_per_s,
+            "event_bytes": plan.scenario.load.event_bytes,
             "max_poll_events": group.max_poll_events,
             "gather": group.gather_s,
             "orphan_head": -1,
@@ -366,7 +398,6 @@ class _Builder:
         rows: list[dict[str, float]] = []
         for number in range(log.brokers):
             owner = broker_name(name, number)
-            behind = [(number + step) % log.brokers for step in range(1, log.replication_factor)]
             rows.append(
                 {
                     "server": self._queue(LOG, number, log, self.process[name] + number, log.host, threads=log.threads),
@@ -374,13 +405,21 @@ class _Builder:
                     "replicate_work": self._work((owner, "replicate"), log.replicate),
                     "replication_delay": self._delay((owner, "replication"), log.replication),
                     "fetch_delay": self._delay((owner, "fetch"), log.fetch),
-                    "head": -1,
-                    "follower_first": len(self.followers),
-                    "followers": len(behind),
+                    "up": 1,
+                    "talking": 1,
                 }
             )
-            self.followers.extend(behind)
         return rows
+
+    def _shards(self) -> list[dict[str, float]]:
+        log = only(self.plan.scenario, Log)[1]
+        ends = dict.fromkeys(("head", "open_head", "open_tail", "returned_head", "held_head"), -1)
+        in_sync = (1 << log.replication_factor) - 1
+        return [{"leader": number, "in_sync": in_sync, **ends} for number in range(log.brokers)]
+
+    def _copies(self) -> list[dict[str, float]]:
+        log = only(self.plan.scenario, Log)[1]
+        return [{"catching_up": -1}] * (log.brokers * log.replication_factor)
 
     def _replicas(self) -> list[dict[str, float]]:
         name, group = only(self.plan.scenario, ConsumerGroup)
@@ -501,7 +540,7 @@ class _Builder:
                     )
                     due = job.every_s * self.plan.phase[key]
                     row = {"thread": thread, "work": self._work(key, job.demand), "every": job.every_s, "due": due}
-                    self.backgrounds.append(row)
+                    self.backgrounds.append(row | {"broker": owned if isinstance(station, Log) else -1})
 
 
 def _first_process(scenario: Scenario) -> dict[str, int]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from sentra_sim.engine.compiled.background import tick_wait
 from sentra_sim.engine.compiled.batcher import buffer
-from sentra_sim.engine.compiled.calendar import ARRIVE, NONE, delay_of, push
+from sentra_sim.engine.compiled.calendar import ARRIVE, COPIED, NONE, WRITTEN, delay_of, push
 from sentra_sim.engine.compiled.consumers import consumer_done
 from sentra_sim.engine.compiled.jobs import next_job
-from sentra_sim.engine.compiled.log import appended, produce, replicated
+from sentra_sim.engine.compiled.log import appended, copied, produce, write
 from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, inline, thread_at
 from sentra_sim.engine.compiled.releases import link_events
 from sentra_sim.engine.compiled.served import station_done
@@ -38,10 +38,14 @@ def done(sim: Sim, thread: int) -> None:
                 link_events(sim, ref)
         next_job(sim, thread)
     elif role == LOG:
-        if row.work == broker_at(sim, row.unit).append_work:
+        if ref < 0:  # its broker has stopped meanwhile
+            pass
+        elif sim.disk > 0.0:
+            write(sim, ref, row.unit, WRITTEN if row.work == broker_at(sim, row.unit).append_work else COPIED)
+        elif row.work == broker_at(sim, row.unit).append_work:
             appended(sim, ref)
         else:
-            replicated(sim, ref)
+            copied(sim, ref, row.unit)
         next_job(sim, thread)
     else:
         station_done(sim, thread)

@@ -16,11 +16,11 @@ def start_backgrounds(world: World) -> None:
             process = world.process[f"{name}-{owned + 1}" if isinstance(spec, Log) else name]
             for number, job in enumerate(spec.background):
                 thread = world.thread(process, low=spec.low_priority)
-                world.env.process(background(world, (owner, background_purpose(number)), job, thread))
+                world.env.process(background(world, (owner, background_purpose(number)), job, thread, process))
 
 
-def background(world: World, key: tuple[str, str], job: Background, thread: Thread) -> Process:
-    """Runs a job every `every_s`, or as soon as the one before is done, until the load stops."""
+def background(world: World, key: tuple[str, str], job: Background, thread: Thread, process: int) -> Process:
+    """Runs a job every `every_s`, or as soon as the one before is done, until the load stops; not while its process is down."""
     work = world.work(*key, job.demand)
     due_s = job.every_s * world.plan.phase[key]
     while True:
@@ -29,5 +29,9 @@ def background(world: World, key: tuple[str, str], job: Background, thread: Thre
             yield world.env.timeout(wait_s)
         if world.env.now >= world.plan.seconds:
             return
+        if process in world.down:
+            while due_s <= world.env.now:
+                due_s += job.every_s
+            continue
         yield thread.run(work, 0, 0)
         due_s += job.every_s

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.changes import Change, check_change, consumer_of
+from sentra_sim.engine.change_checks import check_change
+from sentra_sim.engine.changes import Change
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.reference.background import start_backgrounds
 from sentra_sim.engine.reference.batcher import BatcherModel
+from sentra_sim.engine.reference.changes import apply_change
 from sentra_sim.engine.reference.consumers import ConsumerModel
 from sentra_sim.engine.reference.log import LogModel
 from sentra_sim.engine.reference.source import source
@@ -43,21 +45,7 @@ class ReferenceSimulation:
     def apply(self, change: Change) -> None:
         """Makes a change now."""
         check_change(self.world.scenario, change)
-        if change.operation == "demand":
-            self.world.factor[change.subject] = change.value
-        elif change.operation == "weight":
-            assert self.world.releases is not None  # held by check_change
-            self.world.releases.set_weight(change.subject.partition("/")[2], change.value)
-        elif change.operation == "start" and "/" in change.subject:
-            assert self.world.releases is not None  # held by check_change
-            self.world.releases.candidates[change.subject.partition("/")[2]].begin(self.world.env.now)
-        elif change.operation == "failure":
-            self.world.failure[change.subject] = change.value
-        elif change.operation == "replicas":
-            self.consumers.membership.scale(int(change.value))
-        else:
-            operation = getattr(self.consumers.membership, change.operation)
-            operation(consumer_of(self.world.scenario, change.subject))
+        apply_change(self, change)
 
     def trace(self) -> Trace:
         """Plays to the end."""

@@ -44,7 +44,6 @@ class Batch:
 
     frames: list[Frame] = field(default_factory=list)
     events: int = 0
-    missing: int = 0  # followers that have not replicated a request yet
     reply: simpy.Event | None = None  # what the consumer of a poll waits for
     failed: bool = False  # the call under way did, as its station tells the consumer
     left: int = 0  # events of a poll that a canary has failed and stable is to work on
@@ -80,6 +79,7 @@ class World:
         self.releases: ReleasesModel | None = None
         self.release_jobs: list[tuple[float, ...]] = []
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
+        self.down: set[int] = set()  # processes that run no background jobs
 
     def finish(self) -> Trace:
         """Accounts for what is unfinished and returns what happened."""
@@ -115,8 +115,8 @@ class World:
         """Returns a function that calls another one, with its arguments, after a delay of this kind."""
         draws = Draws(self.plan.multipliers[owner, purpose])
 
-        def after(then: Callable[..., None], *args: Any) -> None:
-            self.after(delay.mean_s * draws.next(), then, *args)
+        def after(then: Callable[..., None], *args: Any, also_s: float = 0.0) -> None:
+            self.after(delay.mean_s * draws.next() + also_s, then, *args)
 
         return after
 

@@ -1,0 +1,90 @@
+"""Checks of changes: whether a scenario has what a change is about, and whether its value is in range."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from sentra_sim.engine.actors import Actor, actor_of, broker_number, brokers, consumer_numbers, consumers
+from sentra_sim.engine.changes import Change
+from sentra_sim.errors import InputError
+from sentra_sim.scenario import ConsumerGroup, Pool, Scenario, only
+
+
+def check_change(scenario: Scenario, change: Change) -> None:
+    """Checks that a scenario has what a change is about.
+
+    Raises:
+        InputError: it has not, or the value is out of range.
+    """
+    CHECKS[actor_of(scenario, change)](scenario, change)
+
+
+def _check_demand(scenario: Scenario, change: Change) -> None:
+    if change.subject not in scenario.stations:
+        names = ", ".join(scenario.stations)
+        raise InputError(f"demand: must be of a station, got {change.subject!r}; valid names: {names}")
+    if not change.value >= 0.0:
+        raise InputError(f"demand: {change.subject}: must be a factor >= 0, got {change.value}; 1 changes nothing")
+
+
+def _check_release(scenario: Scenario, change: Change) -> None:
+    pools = {name: pool for name, pool in scenario.stations.items() if isinstance(pool, Pool)}
+    names = [f"{name}/{release}" for name, pool in pools.items() for release in pool.releases]
+    if change.subject not in names:
+        remedy = f"valid names: {', '.join(names)}" if names else "add releases to a pool"
+        raise InputError(f"{change.operation}: must be of a release, got {change.subject!r}; {remedy}")
+    if change.operation not in ("weight", "start"):
+        raise InputError(
+            f"{change.operation}: {change.subject}: must be weight or start for a release; weight 0 takes it out of service"
+        )
+    if not 0.0 <= change.value <= 1.0:
+        raise InputError(
+            f"{change.operation}: {change.subject}: must be from 0 to 1, got {change.value}; 0 takes it out of service"
+        )
+
+
+def _check_failure(scenario: Scenario, change: Change) -> None:
+    if getattr(scenario.stations.get(change.subject), "failure", None) is None:
+        raise InputError(
+            f"failure: must be of a station that sets failure, got {change.subject!r}; write failure: 0 in the scenario"
+        )
+    if not 0.0 <= change.value <= 1.0:
+        raise InputError(f"failure: {change.subject}: must be from 0 to 1, got {change.value}; 0 lets no call fail")
+
+
+def _check_replicas(scenario: Scenario, change: Change) -> None:
+    name, group = only(scenario, ConsumerGroup)
+    if change.subject != name:
+        raise InputError(f"replicas: must be of the consumer group, got {change.subject!r}; write {name!r}")
+    if change.value not in range(group.most_replicas + 1):
+        raise InputError(
+            f"replicas: {name}: must be a whole number from 0 to {group.most_replicas}, got {change.value:g}; "
+            "for more set max_replicas"
+        )
+
+
+def _check_consumer(scenario: Scenario, change: Change) -> None:
+    if not consumer_numbers(scenario, change.subject):
+        names = ", ".join(consumers(scenario))
+        raise InputError(
+            f"{change.operation}: must be of a consumer, one of {names}, got {change.subject!r}; for more set max_replicas"
+        )
+
+
+def _check_broker(scenario: Scenario, change: Change) -> None:
+    if broker_number(scenario, change.subject) < 0:
+        names = ", ".join(brokers(scenario))
+        raise InputError(f"{change.operation}: must be of a broker, got {change.subject!r}; valid names: {names}")
+    if change.operation == "slow" and not 0.0 <= change.value < math.inf:
+        raise InputError(f"slow: {change.subject}: must be a latency >= 0 s, got {change.value}; 0 changes nothing")
+
+
+CHECKS: dict[Actor, Callable[[Scenario, Change], None]] = {
+    "works": _check_demand,
+    "release": _check_release,
+    "calls": _check_failure,
+    "group": _check_replicas,
+    "consumer": _check_consumer,
+    "broker": _check_broker,
+}

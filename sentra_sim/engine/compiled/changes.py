@@ -1,0 +1,67 @@
+"""What changes do in the compiled engine: who makes them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+
+from sentra_sim.engine.actors import actor_of, broker_number, consumer_numbers
+from sentra_sim.engine.changes import Change
+from sentra_sim.engine.compiled.cluster import OPERATIONS as BROKER_OPERATIONS
+from sentra_sim.engine.compiled.cluster import change_broker
+from sentra_sim.engine.compiled.membership import kill, scale, start, stop
+from sentra_sim.engine.compiled.tables import Tables
+from sentra_sim.engine.plan import Plan
+from sentra_sim.scenario.keys import PLACES
+
+CONSUMER_OPERATIONS = ("kill", "start", "stop", "replicas")
+KILL, START, STOP, REPLICAS = range(len(CONSUMER_OPERATIONS))
+
+
+def apply_change(plan: Plan, tables: Tables, change: Change) -> None:
+    """Makes a change that has been checked."""
+    scenario, state = plan.scenario, tables.state
+    match actor_of(scenario, change):
+        case "works":
+            tables.arrays["works"]["factor"][tables.works_of[change.subject]] = change.value
+        case "release":
+            _change_release(tables, tables.release_rows[change.subject], change)
+        case "calls":
+            tables.arrays["stations"]["failure"][tables.station_rows[change.subject]] = change.value
+        case "group":
+            change_group(state, REPLICAS, int(change.value))
+        case "consumer":
+            for number in consumer_numbers(scenario, change.subject):
+                change_group(state, CONSUMER_OPERATIONS.index(change.operation), number)
+        case "broker":
+            operation = BROKER_OPERATIONS.index(change.operation)
+            change_broker(state, operation, broker_number(scenario, change.subject), float(change.value))
+
+
+@numba.njit(cache=True, error_model="numpy")
+def change_group(tables: Any, operation: int, number: int) -> None:
+    """Makes the change with the number of an operation to a consumer, or lets as many run."""
+    sim = tables[0]
+    if operation == KILL:
+        kill(sim, number)
+    elif operation == START:
+        start(sim, number)
+    elif operation == STOP:
+        stop(sim, number)
+    else:
+        scale(sim, number)
+
+
+def _change_release(tables: Tables, number: int, change: Change) -> None:
+    release, state = tables.arrays["releases"][number], tables.state
+    if change.operation == "start":
+        release["begun"], release["started"], release["worked"] = 1, state["now"][0], 0
+        return
+    release["threshold"] = round(change.value * PLACES)
+    if change.value > 0.0:
+        state["canary"] = number
+        if not release["begun"]:
+            release["begun"], release["started"] = 1, state["now"][0]
+    elif state["canary"][0] == number:
+        state["canary"] = -1

@@ -1,0 +1,36 @@
+"""Calendar entries that are rare, each given to the area that it is of."""
+
+from __future__ import annotations
+
+from sentra_sim.engine.compiled.calendar import CALL, EXPIRED, HEAR, READY, RESUMED, RETRY, TAKEN_OVER
+from sentra_sim.engine.compiled.calls import call
+from sentra_sim.engine.compiled.cluster import broker_event
+from sentra_sim.engine.compiled.consumers import resume
+from sentra_sim.engine.compiled.membership import expire, hear, member_ready, take_over
+from sentra_sim.engine.compiled.memory import Sim, cold
+
+
+@cold
+def rare_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
+    """Does what a rare entry says."""
+    if RETRY <= kind < HEAR:
+        broker_event(sim, kind, subject, detail)
+    elif HEAR <= kind <= CALL:
+        group_event(sim, kind, subject, detail)
+
+
+@cold
+def group_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
+    """Does what an entry about consumers that come and go, or call again, says."""
+    if kind == HEAR:
+        hear(sim, subject, detail)
+    elif kind == TAKEN_OVER:
+        take_over(sim, subject, detail)
+    elif kind == EXPIRED:
+        expire(sim, subject, detail)
+    elif kind == READY:
+        member_ready(sim, subject, detail)
+    elif kind == RESUMED:
+        resume(sim, subject, detail)
+    else:
+        call(sim, subject, detail)

@@ -1,0 +1,51 @@
+"""What changes do in the reference engine: who makes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sentra_sim.engine.actors import actor_of, broker_number, consumer_numbers
+from sentra_sim.engine.changes import Change
+from sentra_sim.engine.reference.membership import Membership
+from sentra_sim.engine.reference.releases import ReleasesModel
+
+if TYPE_CHECKING:
+    from sentra_sim.engine.reference.simulation import ReferenceSimulation
+
+
+def apply_change(simulation: ReferenceSimulation, change: Change) -> None:
+    """Makes a change that has been checked."""
+    world, scenario = simulation.world, simulation.world.scenario
+    match actor_of(scenario, change):
+        case "works":
+            world.factor[change.subject] = change.value
+        case "release":
+            assert world.releases is not None  # held by check_change
+            _change_release(world.releases, change)
+        case "calls":
+            world.failure[change.subject] = change.value
+        case "group":
+            simulation.consumers.membership.scale(int(change.value))
+        case "consumer":
+            for number in consumer_numbers(scenario, change.subject):
+                _change_consumer(simulation.consumers.membership, change, number)
+        case "broker":
+            simulation.log.cluster.apply(change.operation, broker_number(scenario, change.subject), change.value)
+
+
+def _change_release(releases: ReleasesModel, change: Change) -> None:
+    release = change.subject.partition("/")[2]
+    if change.operation == "weight":
+        releases.set_weight(release, change.value)
+    else:
+        releases.candidates[release].begin(releases.world.env.now)
+
+
+def _change_consumer(membership: Membership, change: Change, number: int) -> None:
+    match change.operation:
+        case "kill":
+            membership.kill(number)
+        case "start":
+            membership.start(number)
+        case "stop":
+            membership.stop(number)
