@@ -39,6 +39,9 @@ BLOCKS = (
     schema.Delay,
     schema.Noise,
     schema.Background,
+    schema.Pause,
+    schema.Warmup,
+    schema.Neighbour,
     schema.Span,
     schema.Bound,
 )

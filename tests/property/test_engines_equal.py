@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sentra_sim.engine import Change, Trace, prepare, run
 from sentra_sim.scenario import Scenario, hop_edges, processes
 from tests.pipelines import BARE, bare, sentra
+from tests.property import vary_hosts
 
 UNEVEN = {
     "job_s": 1e-4,
@@ -259,6 +260,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "hosts": {"a": draw(host), "b": draw(host)},
         "stations": draw(stations()),
     }
+    vary_hosts.vary(draw, changes)
     return bare(changes)
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 import numpy as np
 
 from sentra_sim.engine.compiled.memory import Row, Sim, cpu_at, delay_at, draw_at, entry_at, inline, plain, ring_at
+from sentra_sim.engine.compiled.network import crossing
 from sentra_sim.engine.compiled.tables import SOON
 
 # Kinds of calendar entries. NumPy's integers, as Numba would compile each function anew for every literal that it is called with.
-KINDS = np.arange(19)
+KINDS = np.arange(22)
 GOT, DONE, PUT, SLICE, ALARM, SOURCE_DUE, ARRIVE, LINGER, ACK, AVAILABLE, WAKE, REPLY, VISIBLE, FLUSHED = KINDS[:14]
-WRITER_WOKEN, WRITER_DUE, HEARD, TICK_DUE, HANDED = KINDS[14:]
+WRITER_WOKEN, WRITER_DUE, HEARD, TICK_DUE, HANDED = KINDS[14:19]
+TURN, THROTTLE, REFILL = KINDS[19:]
 NONE, ONE = KINDS[:2]
 
 
@@ -160,6 +162,8 @@ def draw(sim: Sim, row: Row) -> float:
 def delay_of(sim: Sim, number: int) -> float:
     """Draws a pure delay."""
     row = delay_at(sim, number)
+    if row.crosses:
+        return row.mean * draw(sim, row) + crossing(sim, row)  # type: ignore[no-any-return]
     return row.mean * draw(sim, row)  # type: ignore[no-any-return]
 
 

@@ -20,9 +20,12 @@ from sentra_sim.engine.compiled.calendar import (
     HEARD,
     LINGER,
     PUT,
+    REFILL,
     REPLY,
     SLICE,
     SOURCE_DUE,
+    THROTTLE,
+    TURN,
     VISIBLE,
     WAKE,
     WRITER_DUE,
@@ -40,6 +43,7 @@ from sentra_sim.engine.compiled.queues import get_job, match_jobs
 from sentra_sim.engine.compiled.served import flushed, reply_last, visible, write, writer_due
 from sentra_sim.engine.compiled.source import source_next, source_send
 from sentra_sim.engine.compiled.threads import done
+from sentra_sim.engine.compiled.vacations import begin_vacations, refill, throttle, turn
 
 BEFORE, FULL, OUT_OF_BOUNDS = range(3)
 
@@ -88,6 +92,12 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
         put_last(sim, station_at(sim, subject).server, station_at(sim, subject).work, detail)
     elif kind == HEARD:
         put_last(sim, station_at(sim, subject).second_server, station_at(sim, subject).second_work, detail)
+    elif kind == TURN:
+        turn(sim, subject)
+    elif kind == THROTTLE:
+        throttle(sim, subject, detail)
+    elif kind == REFILL:
+        refill(sim, subject)
     else:
         tick(sim, subject)
 
@@ -102,6 +112,7 @@ def begin(tables: Any) -> None:
     source_next(sim)
     for number in range(sim.background_count):
         tick_wait(sim, number)
+    begin_vacations(sim)
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from sentra_sim.engine.changes import Change, check_change
+from sentra_sim.engine.compiled.host_changes import OPERATIONS, apply_to_host
 from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, begin, finish, play_until
 from sentra_sim.engine.compiled.tables import Tables, build_tables
+from sentra_sim.engine.host_changes import subjects
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.trace import Trace, host_busy, used_seconds
+from sentra_sim.scenario import Scenario, processes
 
 FIRST_ROOM = 1024
 
@@ -62,7 +65,7 @@ class CompiledSimulation:
 
     def _step(self, step: Change | float) -> bool:
         if isinstance(step, Change):
-            _apply(self.tables, step)
+            _apply(self.plan.scenario, self.tables, step)
             return True
         if step > 0.0 and not self.begun:
             begin(self.tables.state)
@@ -72,15 +75,19 @@ class CompiledSimulation:
         return bool(status != FULL)
 
 
-def _apply(tables: Tables, change: Change) -> None:
+def _apply(scenario: Scenario, tables: Tables, change: Change) -> None:
     if change.operation == "demand":
         tables.arrays["works"]["factor"][tables.works_of[change.subject]] = change.value
+    elif change.operation in OPERATIONS:
+        for number in subjects(scenario, change.operation, change.subject):
+            apply_to_host(tables.state, OPERATIONS.index(change.operation), number, float(change.value))
 
 
 def _trace(plan: Plan, tables: Tables) -> Trace:
     count = int(tables.state["frames"][0])
     frames = tables.arrays["frame_table"][:count]
-    cpu = tables.arrays["cpu"][:, : used_seconds(tables.arrays["cpu"], plan.seconds)].copy()
+    cpu = tables.arrays["cpu"][: len(processes(plan.scenario))]
+    cpu = cpu[:, : used_seconds(cpu, plan.seconds)].copy()
     return Trace(
         partition=frames["partition"].astype(np.int16),
         events=frames["events"].astype(np.int32),

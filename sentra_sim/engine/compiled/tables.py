@@ -11,8 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.engine.plan import Plan, background_owners, background_purpose, broker_name, replica_name, station_of
-from sentra_sim.engine.trace import process_hosts
+from sentra_sim.engine.cgroups import accounts, first_cgroups
+from sentra_sim.engine.compiled.host_tables import HostRows
+from sentra_sim.engine.network import ways
+from sentra_sim.engine.plan import (
+    LOSS,
+    Plan,
+    background_owners,
+    background_purpose,
+    broker_name,
+    replica_name,
+    station_of,
+)
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
 from sentra_sim.scenario.schema import AnyStation, Delay, Demand
 
@@ -28,11 +38,12 @@ def _record(ints: str, floats: str = "") -> np.dtype[np.void]:
 ADDRESSES = (
     "heap soon ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers followers replicas calls "
-    "stations links backgrounds cpu virtual"
+    "stations links backgrounds cpu virtual "
+    "cgroups vacations"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
-    "hop_count second_count partition_count"
+    "hop_count second_count partition_count cgroup_count vacation_count"
 )
 
 
@@ -50,23 +61,31 @@ STATE = _record(
     "seq heap_size soon_size ring_head ring_size full free_node frames polls requests listed taken message "
     "source_thread source_work network_delay batcher_server receive_work close_work timer_delay "
     "timer_set closing_head closing_tail "
-    "max_events in_flight acks_all max_poll_events",
+    "max_events in_flight acks_all max_poll_events loss_draws",
     "now cap seconds linger gather",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
 NUMBER = _record("", "value")
 EVENT = _record("seq kind subject detail", "time")
-HOST = _record("cores ps idle low_running starts alarm", "slice speed clock")
+HOST = _record(
+    "cores ps idle low_running starts alarm watched limited down stalls all_cores",
+    "slice speed clock first_speed network loss",
+)
 LANE = _record("head tail active joined jobs", "virtual rate")  # two a host: 2*h normal, 2*h + 1 low priority
 THREAD = _record(
-    "role unit server host lane low process next work ref running start_number token",
-    "remaining started ran finished virtual_start",
+    "role unit server host lane low process next work ref running start_number token cgroup sibling",
+    "remaining started ran finished virtual_start asked",
 )
+CGROUP = _record(
+    "host holds stopped thread_head parked_head parked_tail collector_first collectors running alarm",
+    "quota period end used counted warm_factor warm_cpu done",
+)
+VACATION = _record("kind subject gap length every events due under_way")
 SERVER = _record("head tail idle_head idle_tail")
 NODE = _record("work ref next")
 WORK = _record("draw_start draw_count drawn", "job frame event factor cold tau")
-DELAY = _record("draw_start draw_count drawn", "mean")
+DELAY = _record("draw_start draw_count drawn crosses from_host to_host", "mean")
 FRAME = _record("partition events poll next")
 OPEN = _record("frame room")
 REQUEST = _record("broker first frames events missing")
@@ -87,7 +106,7 @@ BACKGROUND = _record("thread work", "every due")
 SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
 
 # Roles of threads: whose loop goes on when the thread's job is done.
-SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK = range(9)
+SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK, NEIGHBOUR = range(10)
 
 
 @dataclass(frozen=True)
@@ -121,6 +140,8 @@ class _Builder:
         self.hosts = {name: number for number, name in enumerate(scenario.hosts)}
         self.hop = {edge.hop: number for number, edge in enumerate(hop_edges(scenario))}
         self.process = _first_process(scenario)
+        self.cgroup = first_cgroups(scenario)
+        self.ways = ways(scenario)
         self.served = [
             name for name, station in scenario.stations.items() if isinstance(station, Pool | Store | Broadcast)
         ]
@@ -148,6 +169,9 @@ class _Builder:
         seconds = int(np.ceil(plan.cap_s)) + 2
         most = plan.max_frames
         partitions = only(scenario, Log)[1].partitions
+        if self.ways:
+            self.state["loss_draws"] = self._delay(LOSS, Delay())
+        rows = HostRows(plan, self.threads, NEIGHBOUR, self._delay)  # adds threads and delays
         lane_jobs = np.zeros((2 * len(self.hosts), len(self.threads)), EVENT)
         lanes: list[dict[str, float]] = [{"head": -1, "jobs": jobs.ctypes.data} for jobs in lane_jobs]
         arrays: dict[str, NDArray[Any]] = {
@@ -155,7 +179,7 @@ class _Builder:
             "soon": np.zeros(SOON + 1, EVENT),
             "ring": np.zeros(room, EVENT),
             "nodes": _free_nodes(room),
-            "hosts": self._hosts(),
+            "hosts": _rows(HOST, rows.hosts),
             "lanes": _rows(LANE, lanes),
             "threads": _rows(THREAD, self.threads),
             "servers": _rows(SERVER, [{"head": -1, "idle_head": -1}] * self.servers),
@@ -180,8 +204,10 @@ class _Builder:
             "stations": _rows(STATION, stations),
             "links": np.array(self.links, dtype=np.int64),
             "backgrounds": _rows(BACKGROUND, self.backgrounds),
-            "cpu": np.zeros((len(process_hosts(scenario)), seconds)),
+            "cpu": np.zeros((accounts(scenario), seconds)),
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
+            "cgroups": _rows(CGROUP, rows.cgroups),
+            "vacations": _rows(VACATION, rows.vacations),
         }
         counts = {
             "room": room,
@@ -196,6 +222,8 @@ class _Builder:
             "hop_count": len(self.hop),
             "second_count": seconds,
             "partition_count": partitions,
+            "cgroup_count": len(rows.cgroups),
+            "vacation_count": len(rows.vacations),
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
@@ -221,19 +249,6 @@ class _Builder:
             "seconds": plan.seconds,
         }
 
-    def _hosts(self) -> Table:
-        rows = [
-            {
-                "cores": host.cores,
-                "idle": host.cores,
-                "ps": host.discipline == "ps",
-                "slice": host.slice_s,
-                "speed": host.speed,
-            }
-            for host in self.plan.scenario.hosts.values()
-        ]
-        return _rows(HOST, rows)
-
     def _draw(self, key: tuple[str, str]) -> dict[str, float]:
         numbers = self.plan.multipliers[key]
         self.draws.append(numbers)
@@ -256,14 +271,19 @@ class _Builder:
         return len(self.works) - 1
 
     def _delay(self, key: tuple[str, str], delay: Delay) -> int:
-        self.delays.append(self._draw(key) | {"mean": delay.mean_s})
+        row = self._draw(key) | {"mean": delay.mean_s}
+        if way := self.ways.get((station_of(key[0]), key[1])):
+            row |= {"crosses": 1, "from_host": self.hosts[way[0]], "to_host": self.hosts[way[1]]}
+        self.delays.append(row)
         return len(self.delays) - 1
 
     def _server(self) -> int:
         self.servers += 1
         return self.servers - 1
 
-    def _thread(self, role: int, unit: int, station: AnyStation, process: int, host: str, *, server: int = -1) -> int:
+    def _thread(
+        self, role: int, unit: int, station: AnyStation, process: int, host: str, *, server: int = -1, replica: int = 0
+    ) -> int:
         at, low = self.hosts[host], int(station.low_priority)
         self.threads.append(
             {
@@ -275,6 +295,7 @@ class _Builder:
                 "low": low,
                 "process": process,
                 "finished": -1.0,
+                "cgroup": self.cgroup[process] + replica,
             }
         )
         return len(self.threads) - 1
@@ -324,7 +345,7 @@ class _Builder:
         name, group = only(self.plan.scenario, ConsumerGroup)
         return [
             {
-                "thread": self._thread(CONSUMER, number, group, self.process[name], group.host),
+                "thread": self._thread(CONSUMER, number, group, self.process[name], group.host, replica=number),
                 "fetch_work": self._work((replica_name(name, number), "fetch"), group.fetch),
                 "process_work": self._work((replica_name(name, number), "process"), group.process),
                 "finish_work": self._work((replica_name(name, number), "finish"), group.finish),

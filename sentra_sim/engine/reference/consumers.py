@@ -35,7 +35,7 @@ class ConsumerModel:
 
     def _poll_loop(self, number: int) -> Process:
         world, spec = self.world, self.spec
-        thread = world.thread(world.process[self.name], low=spec.low_priority)
+        thread = world.thread(world.process[self.name], low=spec.low_priority, replica=number)
         fetch = world.work(replica_name(self.name, number), "fetch", spec.fetch)
         process = world.work(replica_name(self.name, number), "process", spec.process)
         finish = world.work(replica_name(self.name, number), "finish", spec.finish)

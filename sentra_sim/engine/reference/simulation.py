@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from sentra_sim.engine.changes import Change, check_change
+from sentra_sim.engine.host_changes import ON_HOSTS, ON_PROCESSES
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.reference.background import start_backgrounds
 from sentra_sim.engine.reference.batcher import BatcherModel
 from sentra_sim.engine.reference.consumers import ConsumerModel
+from sentra_sim.engine.reference.host_changes import apply_to_host
 from sentra_sim.engine.reference.log import LogModel
 from sentra_sim.engine.reference.source import source
+from sentra_sim.engine.reference.vacations import start_vacations
 from sentra_sim.engine.reference.world import World
 from sentra_sim.engine.trace import Trace
 
@@ -23,6 +26,7 @@ class ReferenceSimulation:
         self.batcher = BatcherModel(self.world, self.log)
         self.world.env.process(source(self.world, self.batcher))
         start_backgrounds(self.world)
+        start_vacations(self.world)
 
     @property
     def now_s(self) -> float:
@@ -40,6 +44,8 @@ class ReferenceSimulation:
         check_change(self.world.scenario, change)
         if change.operation == "demand":
             self.world.factor[change.subject] = change.value
+        elif change.operation in ON_PROCESSES + ON_HOSTS:
+            apply_to_host(self.world, change)
 
     def trace(self) -> Trace:
         """Plays to the end."""
