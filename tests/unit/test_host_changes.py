@@ -97,12 +97,21 @@ def test_one_replica_is_paused_by_its_number(engine: Any) -> None:
     assert (late & (trace.partition == 1)).any()
 
 
-def test_a_restarted_process_begins_its_job_anew_and_cold(engine: Any, discipline: Any) -> None:
-    """4 ms are lost; the next job pays the cold term of a thread that never ran."""
+def test_a_restarted_process_begins_its_job_anew(engine: Any, discipline: Any) -> None:
+    """The 4 ms that were done are lost, but not unpaid."""
     scenario = bare(ONE_JOB | {"hosts.box.discipline": discipline})
     trace = play(scenario, engine, Change(4 * MS, "restart", "pool"))
     assert done_s(scenario, trace) == close_to(14 * MS)
     assert busy_s(scenario, trace)["pool"] == pytest.approx(14 * MS)
+
+
+def test_a_restarted_process_is_cold(engine: Any) -> None:
+    """The job after the restart pays the whole cold term of 10 ms again, the one before nearly nothing."""
+    demand = {"job_s": MS, "cold_s": 10 * MS, "cold_tau_s": 100.0}
+    scenario = bare(ONE_JOB | {"stations.pool.demand": demand})
+    trace = play(scenario, engine, Change(150 * MS, "restart", "pool"), seconds=0.3)
+    waits_s = hop_times(scenario, trace, "priced") - hop_times(scenario, trace, "received")
+    assert waits_s == pytest.approx([11 * MS, MS, 11 * MS], abs=0.02 * MS)
 
 
 def test_another_speed_holds_for_the_job_under_way(engine: Any, discipline: Any) -> None:
