@@ -321,4 +321,4 @@ def next_running(sim: Sim, cgroup: int, after: int) -> int:
         if later and (first < 0 or row.start_number < thread_at(sim, first).start_number):
             first = thread
         thread = row.sibling
-    return first  # type: ignore[no-any-return]
+    return first
