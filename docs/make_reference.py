@@ -42,6 +42,9 @@ BLOCKS = (
     schema.Release,
     schema.Retry,
     schema.Breaker,
+    schema.Pause,
+    schema.Warmup,
+    schema.Neighbour,
     schema.Span,
     schema.Bound,
 )

@@ -7,7 +7,7 @@ from typing import Literal
 from sentra_sim.engine.changes import Change, Operation
 from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only
 
-Actor = Literal["works", "release", "calls", "group", "consumer", "broker"]
+Actor = Literal["works", "release", "calls", "group", "consumer", "broker", "process", "host", "nobody"]
 
 # Operations that one kind of thing alone knows.
 ONLY: dict[Operation, Actor] = {
@@ -18,7 +18,12 @@ ONLY: dict[Operation, Actor] = {
     "stop": "consumer",
     "partition": "broker",
     "heal": "broker",
-    "slow": "broker",
+    "restart": "process",
+    "speed": "host",
+    "host-down": "host",
+    "host-up": "host",
+    "neighbour": "host",
+    "lossy": "host",
 }
 
 
@@ -28,9 +33,13 @@ def actor_of(scenario: Scenario, change: Change) -> Actor:
         return ONLY[change.operation]
     if broker_number(scenario, change.subject) >= 0:
         return "broker"
-    if "/" in change.subject:
-        return "release"
-    return "consumer"
+    if change.operation == "slow":
+        return "host"
+    if consumer_numbers(scenario, change.subject):
+        return "consumer"
+    if change.operation in ("pause", "resume"):
+        return "process"
+    return "release" if "/" in change.subject else "nobody"
 
 
 def brokers(scenario: Scenario) -> list[str]:

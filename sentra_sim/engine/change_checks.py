@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from sentra_sim.engine.actors import Actor, actor_of, broker_number, brokers, consumer_numbers, consumers
 from sentra_sim.engine.changes import Change
+from sentra_sim.engine.host_changes import check_host, check_process
 from sentra_sim.errors import InputError
 from sentra_sim.scenario import ConsumerGroup, Pool, Scenario, only
 
@@ -34,10 +35,8 @@ def _check_release(scenario: Scenario, change: Change) -> None:
     if change.subject not in names:
         remedy = f"valid names: {', '.join(names)}" if names else "add releases to a pool"
         raise InputError(f"{change.operation}: must be of a release, got {change.subject!r}; {remedy}")
-    if change.operation not in ("weight", "start"):
-        raise InputError(
-            f"{change.operation}: {change.subject}: must be weight or start for a release; weight 0 takes it out of service"
-        )
+    if change.operation == "kill":
+        raise InputError(f"kill: must not be of a release, got {change.subject!r}; weight 0 takes it out of service")
     if not 0.0 <= change.value <= 1.0:
         raise InputError(
             f"{change.operation}: {change.subject}: must be from 0 to 1, got {change.value}; 0 takes it out of service"
@@ -72,6 +71,13 @@ def _check_consumer(scenario: Scenario, change: Change) -> None:
         )
 
 
+def _check_nobody(scenario: Scenario, change: Change) -> None:
+    names = ", ".join([*brokers(scenario), *consumers(scenario)])
+    raise InputError(
+        f"{change.operation}: must be of a broker, a consumer or a release, got {change.subject!r}; valid names: {names}"
+    )
+
+
 def _check_broker(scenario: Scenario, change: Change) -> None:
     if broker_number(scenario, change.subject) < 0:
         names = ", ".join(brokers(scenario))
@@ -87,4 +93,7 @@ CHECKS: dict[Actor, Callable[[Scenario, Change], None]] = {
     "group": _check_replicas,
     "consumer": _check_consumer,
     "broker": _check_broker,
+    "process": check_process,
+    "host": check_host,
+    "nobody": _check_nobody,
 }

@@ -20,6 +20,12 @@ Operation = Literal[
     "partition",
     "heal",
     "slow",
+    "restart",
+    "speed",
+    "host-down",
+    "host-up",
+    "neighbour",
+    "lossy",
 ]
 
 
@@ -36,11 +42,20 @@ class Change(NamedTuple):
     | `kill`, `start` | consumer, as `worker-2` | ends at once, its poll not committed; starts again |
     | `stop` | consumer | ends in order: it finishes its poll, commits and leaves the group |
     | `kill`, `start` | broker, as `kafka-1` | ends at once; starts again if it was killed |
-    | `pause`, `resume` | broker | it answers nobody; it goes on |
+    | `pause`, `resume` | process | all its threads stop where they stand (SIGSTOP), jobs that come wait; it goes on (SIGCONT) |
+    | | broker | beside that it answers nobody, so that the controller fences it in time |
+    | | consumer | beside that it sends no heartbeats, so that its session may end; it joins again when it goes on |
+    | `restart` | process | it ends and starts at once, cold; its jobs under way begin anew, as their callers try again |
     | `partition`, `heal` | broker | cut off from the other brokers, not from clients; reached again at once |
     | `slow` | broker | latency of its answers to clients and of its replication, s; `heal` takes it away |
+    | `slow` | host | its `network_s` from now on, s; what is under way keeps its time |
+    | `lossy` | host | its `loss` from now on |
+    | `speed` | host | factor on the speed of its cores in the scenario, for jobs under way too |
+    | `host-down` | host | all its processes end, and what they had under way; jobs that come wait |
+    | `host-up` | host | they start again, as with `restart` |
+    | `neighbour` | host | 1 lets the host's neighbour run, 0 stops it |
 
-    A consumer group's name stands for all its consumers.
+    A process is named as in the CPU accounts, a broker `kafka-1`; `worker` stands for all consumers, `worker-2` for the second.
     """
 
     at_s: float

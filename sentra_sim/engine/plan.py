@@ -14,17 +14,22 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from sentra_sim.engine.network import ways
 from sentra_sim.rng import stream
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, only
 from sentra_sim.scenario.arrivals import Offered, draw_offered
 from sentra_sim.scenario.keys import partition_of, places_of
-from sentra_sim.scenario.schema import AnyStation, Noise
+from sentra_sim.scenario.schema import AnyStation, Noise, Pause
 
 # Of a consumer's adaptive gathering, as the live worker has it: half a full poll behind it stops, eight polls bring it back.
 LAG_POLLS, GROWING_POLLS = 0.5, 8
 HEARTBEAT = "heartbeat"  # the purpose of the phase at which a consumer sends its first
 UNIFORM = Noise(dist="quantiles", quantiles=(0.0, 1.0))  # on [0, 1): of chances, not of demands
 MIN_DRAIN_S = 10.0  # a run may go on for at least this long after the load has stopped
+MIN_PAUSES, MANY_PAUSES = 16, 4096  # numbers drawn for pauses; a stream that runs out starts again
+ENDLESS_S = 1e15  # the demand of a neighbour's job
+LOSS = ("host/*", "loss")  # the stream of what gets lost between hosts: uniform numbers from 0 to 1
+LIMIT_PHASE = "cpu-limit"  # purpose of the phase of a process's periods
 
 
 class Stream(NamedTuple):
@@ -44,7 +49,8 @@ class Plan:
     `partition` has shape (events,); so has `place`, which tells a canary's events, where a pool has releases, else none.
     `multipliers` holds, by (owner, purpose), the factors with mean one by which the demands or
     delays of that purpose are multiplied, in order of use; a constant one has shape (1,). `phase` holds, by the same
-    key, at which fraction of its period a background job first runs, or how far a consumer is in that of its heartbeats.
+    key, at which fraction of its period a background job first runs or a limit on CPU is first refilled, or how far a consumer
+    is in that of its heartbeats.
     """
 
     scenario: Scenario
@@ -148,10 +154,54 @@ def background_owners(name: str, station: AnyStation) -> tuple[str, ...]:
     return (name,)
 
 
+def host_owner(host: str) -> str:
+    """Returns the name under which a host draws; no station can be called so."""
+    return f"host/{host}"
+
+
+def process_owners(name: str, station: AnyStation) -> tuple[str, ...]:
+    """Returns who draws for each process of a station: a log's brokers, a consumer group's replicas, else the station."""
+    if isinstance(station, ConsumerGroup):
+        return tuple(replica_name(name, number) for number in range(station.most_replicas))
+    return background_owners(name, station)
+
+
+def pause_purpose(number: int, part: str) -> str:
+    """Returns the purpose of the `gap` or the `length` of pause `number` (from 0)."""
+    return f"pause-{number}-{part}"
+
+
 def _periodic(scenario: Scenario, streams: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     yield from (key for key in streams if key[1].startswith("background-"))
+    yield from _limited(scenario)
     name, group = only(scenario, ConsumerGroup)
     yield from ((replica_name(name, number), HEARTBEAT) for number in range(group.most_replicas))
+
+
+def _pause_streams(owner: str, pauses: tuple[Pause, ...], cap_s: float) -> Iterator[Stream]:
+    for number, pause in enumerate(pauses):
+        count = math.ceil(2.0 * cap_s / pause.gap.mean_s) + MIN_PAUSES if pause.gap.mean_s > 0.0 else MANY_PAUSES
+        yield Stream(owner, pause_purpose(number, "gap"), pause.gap.noise, count)
+        yield Stream(owner, pause_purpose(number, "length"), pause.length.noise, count)
+
+
+def _host_streams(scenario: Scenario, seconds: float) -> Iterator[Stream]:
+    cap_s = seconds + max(MIN_DRAIN_S, seconds)
+    for name, host in scenario.hosts.items():
+        yield from _pause_streams(host_owner(name), host.pauses, cap_s)
+        if host.neighbour and host.neighbour.quiet.mean_s > 0.0:
+            count = math.ceil(2.0 * cap_s / (host.neighbour.quiet.mean_s + host.neighbour.busy.mean_s)) + MIN_PAUSES
+            yield Stream(host_owner(name), "neighbour-busy", host.neighbour.busy.noise, count)
+            yield Stream(host_owner(name), "neighbour-quiet", host.neighbour.quiet.noise, count)
+    for name, station in scenario.stations.items():
+        for owner in process_owners(name, station):
+            yield from _pause_streams(owner, station.pauses, cap_s)
+
+
+def _limited(scenario: Scenario) -> Iterator[tuple[str, str]]:
+    for name, station in scenario.stations.items():
+        if station.cpu_limit_cores > 0.0:
+            yield from ((owner, LIMIT_PHASE) for owner in process_owners(name, station))
 
 
 def _max_frames(scenario: Scenario, events: int, seconds: float) -> int:
@@ -181,6 +231,9 @@ def _streams(scenario: Scenario, messages: int, frames: int, seconds: float) -> 
             for number, job in enumerate(station.background):
                 count = math.ceil(seconds / job.every_s) + 1
                 yield Stream(owner, background_purpose(number), job.demand.noise, count)
+    yield from _host_streams(scenario, seconds)
+    if ways(scenario):
+        yield Stream(*LOSS, UNIFORM, max(frames, messages))
 
 
 def _station_streams(name: str, station: AnyStation, messages: int, frames: int) -> Iterator[Stream]:

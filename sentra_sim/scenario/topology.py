@@ -164,6 +164,11 @@ def _check_station(scenario: Scenario, name: str, station: AnyStation, place: st
             )
     if isinstance(station, Log):
         _check_log(station, where)
+    if station.cpu_limit_cores > 0.0 and scenario.hosts[station.host].discipline == "ps":
+        raise ScenarioError(
+            f"{where}.cpu_limit_cores: must be of a station on a host with discipline fifo-slice, got one on "
+            f"{station.host!r} with ps; set its discipline or leave the limit out"
+        )
 
 
 def _next_kinds(station: AnyStation) -> tuple[str, tuple[type, ...]]:

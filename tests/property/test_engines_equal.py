@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sentra_sim.engine import Change, Trace, prepare, run
 from sentra_sim.scenario import Scenario, hop_edges, processes
 from tests.pipelines import BARE, bare, sentra
+from tests.property import vary_hosts
 from tests.property.vary_group import vary_group
 from tests.property.vary_log import vary_log
 
@@ -262,6 +263,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "hosts": {"a": draw(host), "b": draw(host)},
         "stations": draw(stations()),
     }
+    vary_hosts.vary(draw, changes)
     return bare(changes)
 
 

@@ -220,7 +220,7 @@ def test_the_stories_are_the_same_in_the_reference_engine() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (Change(1.0, "kill", "group"), "kill: must be of a broker, got 'group'; valid names: log-1, log-2, log-3"),
+        (Change(1.0, "heal", "group"), "heal: must be of a broker, got 'group'; valid names: log-1, log-2, log-3"),
         (Change(1.0, "slow", "log-1", -1.0), "slow: log-1: must be a latency >= 0 s, got -1.0"),
     ],
 )

@@ -9,15 +9,17 @@ from __future__ import annotations
 import numpy as np
 
 from sentra_sim.engine.compiled.memory import Row, Sim, cpu_at, delay_at, draw_at, entry_at, inline, plain, ring_at
+from sentra_sim.engine.compiled.network import crossing
 from sentra_sim.engine.compiled.tables import SOON
 
 # Kinds of calendar entries. NumPy's integers, as Numba would compile each function anew for every literal that it is called with.
-KINDS = np.arange(33)
+KINDS = np.arange(36)
 GOT, DONE, PUT, SLICE, ALARM, SOURCE_DUE, ARRIVE, LINGER, ACK, AVAILABLE, WAKE, REPLY, VISIBLE, FLUSHED = KINDS[:14]
 WRITER_WOKEN, WRITER_DUE, HEARD, TICK_DUE, HANDED = KINDS[14:19]
-# Rare ones, a line each area: brokers that fail, consumers that come and go.
+# Rare ones, a line each area: brokers that fail, consumers that come and go, pauses and limits of processes and hosts.
 RETRY, FENCE, STARTED, PREFER, LAG, WRITTEN, COPIED, REPLICATED = KINDS[19:27]
 HEAR, TAKEN_OVER, EXPIRED, READY, RESUMED, CALL = KINDS[27:33]
+TURN, THROTTLE, REFILL = KINDS[33:36]
 NONE, ONE = KINDS[:2]
 
 
@@ -163,6 +165,8 @@ def draw(sim: Sim, row: Row) -> float:
 def delay_of(sim: Sim, number: int) -> float:
     """Draws a pure delay."""
     row = delay_at(sim, number)
+    if row.crosses:
+        return row.mean * draw(sim, row) + crossing(sim, row)  # type: ignore[no-any-return]
     return row.mean * draw(sim, row)  # type: ignore[no-any-return]
 
 

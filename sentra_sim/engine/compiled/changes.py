@@ -7,16 +7,19 @@ from typing import Any
 import numba
 
 from sentra_sim.engine.actors import actor_of, broker_number, consumer_numbers
+from sentra_sim.engine.cgroups import cgroups_of, neighbour_of
 from sentra_sim.engine.changes import Change
 from sentra_sim.engine.compiled.cluster import OPERATIONS as BROKER_OPERATIONS
 from sentra_sim.engine.compiled.cluster import change_broker
-from sentra_sim.engine.compiled.membership import kill, scale, start, stop
+from sentra_sim.engine.compiled.host_changes import OPERATIONS as HOST_OPERATIONS
+from sentra_sim.engine.compiled.host_changes import change_host
+from sentra_sim.engine.compiled.membership import kill, pause, resume, scale, start, stop
 from sentra_sim.engine.compiled.tables import Tables
 from sentra_sim.engine.plan import Plan
 from sentra_sim.scenario.keys import PLACES
 
-CONSUMER_OPERATIONS = ("kill", "start", "stop", "replicas")
-KILL, START, STOP, REPLICAS = range(len(CONSUMER_OPERATIONS))
+CONSUMER_OPERATIONS = ("kill", "start", "stop", "pause", "resume", "replicas")
+KILL, START, STOP, PAUSE, RESUME, REPLICAS = range(len(CONSUMER_OPERATIONS))
 
 
 def apply_change(plan: Plan, tables: Tables, change: Change) -> None:
@@ -37,6 +40,14 @@ def apply_change(plan: Plan, tables: Tables, change: Change) -> None:
         case "broker":
             operation = BROKER_OPERATIONS.index(change.operation)
             change_broker(state, operation, broker_number(scenario, change.subject), float(change.value))
+        case "process":
+            for number in cgroups_of(scenario, change.subject):
+                change_host(state, HOST_OPERATIONS.index(change.operation), number, 0.0)
+        case "host":
+            number = list(scenario.hosts).index(change.subject)
+            if change.operation == "neighbour":
+                number = neighbour_of(scenario, change.subject)
+            change_host(state, HOST_OPERATIONS.index(change.operation), number, float(change.value))
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -49,6 +60,10 @@ def change_group(tables: Any, operation: int, number: int) -> None:
         start(sim, number)
     elif operation == STOP:
         stop(sim, number)
+    elif operation == PAUSE:
+        pause(sim, number)
+    elif operation == RESUME:
+        resume(sim, number)
     else:
         scale(sim, number)
 

@@ -18,6 +18,7 @@ from sentra_sim.engine.compiled.calendar import (
     WRITTEN,
     push,
 )
+from sentra_sim.engine.compiled.freezer import signal
 from sentra_sim.engine.compiled.lag import check_lag
 from sentra_sim.engine.compiled.log import appended, copied, replicated
 from sentra_sim.engine.compiled.memory import Sim, broker_at, node_at, plain, server_at, thread_at
@@ -37,14 +38,17 @@ def change_broker(tables: Any, operation: int, number: int, value: float) -> Non
     if operation == KILL:
         broker.killed, broker.ready = 1, 0
         broker.start_number += 1
+        signal(sim, broker.cgroup, False)
         fail(sim, number)
     elif operation == PAUSE:
+        signal(sim, broker.cgroup, True)
         fail(sim, number)
     elif operation == PARTITION:
         cut_off(sim, number)
     elif operation == START:
         start(sim, number)
     elif operation == RESUME:
+        signal(sim, broker.cgroup, False)
         if not broker.up and not broker.killed:
             register(sim, number)
     elif operation == SLOW:

@@ -142,5 +142,5 @@ def process_refused(sim: Sim, owner: int) -> bool:
     stamp(sim, replica.poll, 3)
     busy = amount(sim, replica.process_work, poll.frames, poll.events)
     busy += amount(sim, replica.dedupe_work, frames, events)
-    spend(sim, replica.thread, replica.process_work, busy)
+    spend(sim, replica.thread, replica.process_work, busy, poll.events)
     return True

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import numpy as np
+import math
 
 from sentra_sim.engine.compiled.calendar import (
     ALARM,
     DONE,
     NONE,
     SLICE,
+    TURN,
     charge,
     draw,
     heap_insert,
@@ -16,9 +17,11 @@ from sentra_sim.engine.compiled.calendar import (
     push,
     quiet,
 )
+from sentra_sim.engine.compiled.limits import change_running
 from sentra_sim.engine.compiled.memory import (
     Row,
     Sim,
+    cgroup_at,
     cold,
     cpu_at,
     entry_at,
@@ -27,6 +30,7 @@ from sentra_sim.engine.compiled.memory import (
     lane_at,
     plain,
     thread_at,
+    vacation_at,
     virtual_at,
     work_at,
 )
@@ -36,31 +40,62 @@ from sentra_sim.engine.compiled.memory import (
 def run_job(sim: Sim, thread: int, work: int, frames: int, events: int) -> None:
     """Starts a thread's job: its demand, then a core or a place in the queue."""
     job = work_at(sim, work)
-    spend_on(sim, thread, job, (job.job + job.frame * frames + job.event * events) * job.factor * draw(sim, job))
+    demand = (job.job + job.frame * frames + job.event * events) * job.factor * draw(sim, job)
+    spend_on(sim, thread, job, demand, events)
 
 
 @plain
 def amount(sim: Sim, work: int, frames: int, events: int) -> float:
-    """Returns what a job costs, cold term apart."""
+    """Returns what a job costs, warm-up and cold term apart."""
     job = work_at(sim, work)
     return (job.job + job.frame * frames + job.event * events) * job.factor * draw(sim, job)  # type: ignore[no-any-return]
 
 
 @plain
-def spend(sim: Sim, thread: int, work: int, demand: float) -> None:
-    """Starts a thread's job that costs so much and the cold term of a kind of work."""
-    spend_on(sim, thread, work_at(sim, work), demand)
+def spend(sim: Sim, thread: int, work: int, demand: float, events: int) -> None:
+    """Starts a thread's job on so many events that costs so much, and the cold term of a kind of work."""
+    spend_on(sim, thread, work_at(sim, work), demand, events)
 
 
 @inline
-def spend_on(sim: Sim, thread: int, job: Row, demand: float) -> None:
-    """Adds the cold term to a job's demand and gives its thread a core or a place in the queue."""
+def spend_on(sim: Sim, thread: int, job: Row, demand: float, events: int) -> None:
+    """Adds what the process and the cold cost to a job's demand and gives its thread a core or a place in the queue."""
     row = thread_at(sim, thread)
     host = host_at(sim, row.host)
+    if host.watched > 0:
+        demand = watched(sim, row.cgroup, demand, events)
     if job.cold > 0.0:
         gap = sim.now - row.finished
         demand += job.cold * (gap / (gap + job.tau) if row.finished >= 0.0 else 1.0)
-    row.remaining = demand / host.speed
+    row.asked = row.remaining = demand / host.speed
+    if host.watched > 0 and cgroup_at(sim, row.cgroup).holds > 0:
+        park(sim, thread)
+    else:
+        submit(sim, thread)
+
+
+@cold
+def watched(sim: Sim, number: int, demand: float, events: int) -> float:
+    """Returns the demand of a job on a process that is so far from warm, and counts its events towards a collection."""
+    cgroup = cgroup_at(sim, number)
+    for at in range(cgroup.collector_first, cgroup.collector_first + cgroup.collectors):
+        row = vacation_at(sim, at)
+        row.events += events
+        if row.events >= row.every and not row.due:
+            row.events, row.due = 0, 1
+            push(sim, 0.0, TURN, at, NONE)
+    if cgroup.warm_cpu == 0.0:
+        return demand
+    factor = 1.0 + cgroup.warm_factor * math.exp(-cgroup.done / cgroup.warm_cpu)
+    cgroup.done += demand
+    return demand * factor  # type: ignore[no-any-return]
+
+
+@inline
+def submit(sim: Sim, thread: int) -> None:
+    """Gives a thread with a job a core, or a place in the queue, or a share."""
+    row = thread_at(sim, thread)
+    host = host_at(sim, row.host)
     if host.ps:
         join_sharing(sim, thread)
     elif host.idle > 0:
@@ -71,6 +106,18 @@ def spend_on(sim: Sim, thread: int, job: Row, demand: float) -> None:
         start_slice(sim, thread)
     else:
         append_lane(sim, thread)
+
+
+@cold
+def park(sim: Sim, thread: int) -> None:
+    """Keeps a thread with a job until its cgroup is let go."""
+    cgroup = cgroup_at(sim, thread_at(sim, thread).cgroup)
+    thread_at(sim, thread).next = -1
+    if cgroup.parked_head < 0:
+        cgroup.parked_head = thread
+    else:
+        thread_at(sim, cgroup.parked_tail).next = thread
+    cgroup.parked_tail = thread
 
 
 @plain
@@ -98,6 +145,8 @@ def start_slice(sim: Sim, thread: int) -> None:
     host.starts += 1
     row.start_number = host.starts
     push(sim, row.ran, SLICE, thread, row.token)
+    if host.limited:
+        change_running(sim, row.cgroup, 1)
 
 
 @plain
@@ -110,18 +159,26 @@ def preempt(sim: Sim, host: int) -> None:
             continue
         if victim < 0 or row.start_number < thread_at(sim, victim).start_number:
             victim = thread
+    leave_core(sim, victim)
     row = thread_at(sim, victim)
-    now = sim.now
-    charge(sim, row.process, row.started, now)
-    row.remaining = max(0.0, row.remaining - (now - row.started))
-    row.running = 0
-    row.token += 1  # the slice's end, still in the calendar, finds another token
-    host_at(sim, host).low_running -= 1
     lane = lane_at(sim, row.lane)
     row.next = lane.head
     if lane.head < 0:
         lane.tail = victim
     lane.head = victim
+
+
+@plain
+def leave_core(sim: Sim, thread: int) -> None:
+    """Takes a thread off its core within its slice."""
+    row, now = thread_at(sim, thread), sim.now
+    charge(sim, row.process, row.started, now)
+    row.remaining = max(0.0, row.remaining - (now - row.started))
+    row.running = 0
+    row.token += 1  # the slice's end, still in the calendar, finds another token
+    host_at(sim, row.host).low_running -= row.low
+    if host_at(sim, row.host).limited:
+        change_running(sim, row.cgroup, -1)
 
 
 @inline
@@ -138,18 +195,20 @@ def end_slice(sim: Sim, thread: int, token: int) -> bool:
     row.running = 0
     host.low_running -= row.low
     row.remaining -= row.ran
+    if host.limited:
+        change_running(sim, row.cgroup, -1)
     goes_on = False
     if row.remaining > 0.0:
         append_lane(sim, thread)
     else:
         goes_on = finish(sim, thread)
-    give_core(sim, row.host)
+    start_next(sim, row.host)
     return goes_on
 
 
 @inline
-def give_core(sim: Sim, host: int) -> None:
-    """Lets the next thread run on a core that is free."""
+def start_next(sim: Sim, host: int) -> None:
+    """Gives a core that became free to the next thread."""
     for number in range(2 * host, 2 * host + 2):
         lane = lane_at(sim, number)
         if lane.head >= 0:
@@ -158,57 +217,6 @@ def give_core(sim: Sim, host: int) -> None:
             start_slice(sim, first)
             return
     host_at(sim, host).idle += 1
-
-
-@cold
-def cancel_job(sim: Sim, thread: int) -> None:
-    """Drops a thread's job, if it has one, and books what it has used."""
-    row = thread_at(sim, thread)
-    if host_at(sim, row.host).ps:
-        cancel_sharing(sim, thread)
-    elif row.running:
-        charge(sim, row.process, row.started, sim.now)
-        row.running = 0
-        row.token += 1  # the slice's end, still in the calendar, finds another token
-        host_at(sim, row.host).low_running -= row.low
-        give_core(sim, row.host)
-    else:
-        unlink(sim, thread)
-
-
-@cold
-def unlink(sim: Sim, thread: int) -> None:
-    """Takes a thread out of its queue for a core, if it is in it."""
-    lane = lane_at(sim, thread_at(sim, thread).lane)
-    last, at = -1, lane.head
-    while at >= 0 and at != thread:
-        last, at = at, thread_at(sim, at).next
-    if at < 0:
-        return
-    if last < 0:
-        lane.head = thread_at(sim, at).next
-    else:
-        thread_at(sim, last).next = thread_at(sim, at).next
-    if lane.tail == thread:
-        lane.tail = last
-
-
-@cold
-def cancel_sharing(sim: Sim, thread: int) -> None:
-    """Takes a sharing job away, if there is one; the others share what it had."""
-    row = thread_at(sim, thread)
-    lane = lane_at(sim, row.lane)
-    at = 0
-    while at < lane.active and entry_at(lane.jobs, at).subject != thread:
-        at += 1
-    if at == lane.active:
-        return
-    advance_clock(sim, row.host)
-    heap_insert(lane.jobs, at, -np.inf, NONE)  # those above it move down; its row is then the first
-    lane.active -= 1
-    heap_remove_first(lane.jobs, lane.active)
-    charge_share(sim, thread, lane.virtual)
-    set_alarm(sim, row.host)
 
 
 @inline
@@ -224,8 +232,15 @@ def finish(sim: Sim, thread: int) -> bool:
 @plain
 def join_sharing(sim: Sim, thread: int) -> None:
     """Lets a job share the cores from now on."""
+    advance_clock(sim, thread_at(sim, thread).host)
+    enter_lane(sim, thread)
+    set_alarm(sim, thread_at(sim, thread).host)
+
+
+@inline
+def enter_lane(sim: Sim, thread: int) -> None:
+    """Puts a thread's job among those of its lane, whose clock shows now."""
     row = thread_at(sim, thread)
-    advance_clock(sim, row.host)
     lane = lane_at(sim, row.lane)
     row.started = sim.now
     row.virtual_start = lane.virtual
@@ -234,7 +249,6 @@ def join_sharing(sim: Sim, thread: int) -> None:
     entry = heap_insert(lane.jobs, lane.active, finish, lane.joined)
     lane.active += 1
     entry.time, entry.seq, entry.subject = finish, lane.joined, thread
-    set_alarm(sim, row.host)
 
 
 @plain
@@ -307,9 +321,26 @@ def charge_unfinished(sim: Sim) -> None:
         advance_clock(sim, host)
         for number in range(2 * host, 2 * host + 2):
             lane = lane_at(sim, number)
-            for at in range(lane.active):
-                charge_share(sim, entry_at(lane.jobs, at).subject, lane.virtual)
-    for thread in range(sim.thread_count):
-        row = thread_at(sim, thread)
-        if row.running:
+            while lane.active > 0:
+                charge_share(sim, entry_at(lane.jobs, 0).subject, lane.virtual)
+                lane.active -= 1
+                heap_remove_first(lane.jobs, lane.active)
+    for cgroup in range(sim.cgroup_count):
+        thread = next_running(sim, cgroup, 0)
+        while thread >= 0:
+            row = thread_at(sim, thread)
             charge(sim, row.process, row.started, sim.now)
+            thread = next_running(sim, cgroup, row.start_number)
+
+
+@plain
+def next_running(sim: Sim, cgroup: int, after: int) -> int:
+    """Returns the thread of a cgroup that got its core first of those later than start number `after`, or -1."""
+    first, thread = -1, cgroup_at(sim, cgroup).thread_head
+    while thread >= 0:
+        row = thread_at(sim, thread)
+        later = row.running and row.start_number > after
+        if later and (first < 0 or row.start_number < thread_at(sim, first).start_number):
+            first = thread
+        thread = row.sibling
+    return first

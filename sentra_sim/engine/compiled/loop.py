@@ -45,6 +45,7 @@ from sentra_sim.engine.compiled.requests import acked, fetched
 from sentra_sim.engine.compiled.served import flushed, reply_last, visible, write, writer_due
 from sentra_sim.engine.compiled.source import source_next, source_send
 from sentra_sim.engine.compiled.threads import done
+from sentra_sim.engine.compiled.vacations import begin_vacations
 
 BEFORE, FULL, OUT_OF_BOUNDS = range(3)
 
@@ -111,6 +112,7 @@ def begin(tables: Any) -> None:
     source_next(sim)
     for number in range(sim.background_count):
         tick_wait(sim, number)
+    begin_vacations(sim)
 
 
 @numba.njit(cache=True, error_model="numpy")

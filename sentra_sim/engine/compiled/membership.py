@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from sentra_sim.engine.compiled.calendar import EXPIRED, HEAR, READY, RESUMED, TAKEN_OVER, push
-from sentra_sim.engine.compiled.hosts import cancel_job
+from sentra_sim.engine.compiled.freezer import cancel_job, signal
 from sentra_sim.engine.compiled.memory import (
     Sim,
     breaker_at,
+    cgroup_at,
     cold,
     frame_at,
     owner_at,
@@ -26,7 +27,7 @@ def start(sim: Sim, number: int) -> None:
     """Starts a consumer; it joins when its process is ready."""
     member = replica_at(sim, number)
     member.leaving = 0
-    if member.alive or member.starting or member.returning:
+    if member.alive or member.starting or member.returning or member.fenced:
         return
     member.life += 1
     member.starting = 1
@@ -41,7 +42,7 @@ def stop(sim: Sim, number: int) -> None:
         kill(sim, number)
         return
     member.leaving = 1
-    if member.poll < 0:
+    if member.poll < 0 and not is_stopped(sim, number):
         leave(sim, number)
 
 
@@ -50,14 +51,53 @@ def kill(sim: Sim, number: int) -> None:
     """Ends a consumer at once; its poll is not committed, and nobody is told."""
     member = replica_at(sim, number)
     member.life += 1
-    member.starting, member.returning = 0, 0
-    if not member.alive:
+    member.starting, member.returning, member.fenced = 0, 0, 0
+    alive = member.alive
+    if alive:
+        drop(sim, number)
+    signal(sim, thread_at(sim, member.thread).cgroup, False)
+    if alive:
+        miss(sim, number)
+
+
+@cold
+def is_stopped(sim: Sim, number: int) -> bool:
+    """Tells whether a consumer's process is stopped by a signal."""
+    return cgroup_at(sim, thread_at(sim, replica_at(sim, number).thread).cgroup).stopped != 0  # type: ignore[no-any-return]
+
+
+@cold
+def pause(sim: Sim, number: int) -> None:
+    """Stops a consumer's process (SIGSTOP): it sends no heartbeats either, so that its session ends if that lasts."""
+    member = replica_at(sim, number)
+    if member.alive and not is_stopped(sim, number):
+        signal(sim, thread_at(sim, member.thread).cgroup, True)
+        miss(sim, number)
+
+
+@cold
+def resume(sim: Sim, number: int) -> None:
+    """Lets a stopped consumer go on (SIGCONT): with what it was at or, if its session is over, by joining again."""
+    member = replica_at(sim, number)
+    if not is_stopped(sim, number):
         return
+    signal(sim, thread_at(sim, member.thread).cgroup, False)
+    if member.fenced:
+        member.fenced = 0
+        join(sim, number)
+        return
+    member.session += 1
+    if member.poll < 0 and (member.leaving or member.giving_up):
+        after_poll(sim, number)
+
+
+@cold
+def drop(sim: Sim, number: int) -> None:
+    """Ends a consumer with what it is at; its poll is taken again, as it is not committed."""
     end(sim, number)
-    cancel_job(sim, member.thread)
-    if member.poll >= 0:
+    cancel_job(sim, replica_at(sim, number).thread)
+    if replica_at(sim, number).poll >= 0:
         put_back(sim, number)
-    miss(sim, number)
 
 
 @cold
@@ -104,7 +144,7 @@ def runs(sim: Sim, number: int) -> bool:
     """Tells whether a consumer runs or is about to."""
     member = replica_at(sim, number)
     polls = member.alive != 0 and member.leaving == 0
-    return polls or member.starting != 0 or member.returning != 0  # type: ignore[no-any-return]
+    return polls or member.starting != 0 or member.returning != 0 or member.fenced != 0  # type: ignore[no-any-return]
 
 
 @cold
@@ -149,6 +189,7 @@ def end(sim: Sim, number: int) -> None:
     member.alive, member.leaving, member.giving_up, member.waiting = 0, 0, 0, 0
     member.gather = sim.gather
     thread_at(sim, member.thread).finished = -1.0
+    cgroup_at(sim, thread_at(sim, member.thread).cgroup).done = 0.0
     for at in range(number * sim.call_count, (number + 1) * sim.call_count):
         breaker_at(sim, at).opened, breaker_at(sim, at).failures = 0, 0
 
@@ -186,6 +227,10 @@ def expire(sim: Sim, number: int, session: int) -> None:
     member.session += 1
     member.joined = 0
     sim.joined_count -= 1
+    if member.alive:  # it is stopped
+        member.life += 1
+        member.fenced = 1 - member.leaving
+        drop(sim, number)
     take_away(sim, number, -1)
     if member.returning:
         join(sim, number)
@@ -248,7 +293,7 @@ def hear(sim: Sim, number: int, life: int) -> None:
     if life != member.life:
         return
     member.giving_up = 1
-    if member.poll < 0:
+    if member.poll < 0 and not is_stopped(sim, number):
         give_up(sim, number)
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.calendar import CALL, EXPIRED, HEAR, READY, RESUMED, RETRY, TAKEN_OVER
+from sentra_sim.engine.compiled.calendar import EXPIRED, HEAR, READY, RESUMED, TAKEN_OVER, THROTTLE, TURN
 from sentra_sim.engine.compiled.calls import call
 from sentra_sim.engine.compiled.cluster import broker_event
 from sentra_sim.engine.compiled.consumers import resume
 from sentra_sim.engine.compiled.membership import expire, hear, member_ready, take_over
 from sentra_sim.engine.compiled.memory import Sim, cold
+from sentra_sim.engine.compiled.vacations import refill, throttle, turn
 
 
 @cold
 def rare_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
     """Does what a rare entry says."""
-    if RETRY <= kind < HEAR:
+    if kind < HEAR:
         broker_event(sim, kind, subject, detail)
-    elif HEAR <= kind <= CALL:
+    elif kind < TURN:
         group_event(sim, kind, subject, detail)
+    else:
+        host_event(sim, kind, subject, detail)
 
 
 @cold
@@ -34,3 +37,14 @@ def group_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
         resume(sim, subject, detail)
     else:
         call(sim, subject, detail)
+
+
+@cold
+def host_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
+    """Does what an entry about pauses and limits of processes and hosts says."""
+    if kind == TURN:
+        turn(sim, subject)
+    elif kind == THROTTLE:
+        throttle(sim, subject, detail)
+    else:
+        refill(sim, subject)

@@ -50,7 +50,7 @@ def begin_split(sim: Sim, thread: int) -> None:
     if events > 0:
         split.stable = cost_of(work, frames, events, poll.events) * noise
     split.total = split.stable + split.cost if split.canary > 0 else split.stable
-    spend(sim, thread, row.work, split.total)
+    spend(sim, thread, row.work, split.total, split.left if split.left > 0 else poll.events)
 
 
 @plain

@@ -12,6 +12,7 @@ from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, begin, finish, 
 from sentra_sim.engine.compiled.tables import Tables, build_tables
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.trace import Trace, host_busy, settle, used_seconds
+from sentra_sim.scenario import processes
 
 FIRST_ROOM = 1024
 
@@ -83,7 +84,8 @@ class CompiledSimulation:
 def _trace(plan: Plan, tables: Tables) -> Trace:
     count = int(tables.state["frames"][0])
     frames = tables.arrays["frame_table"][:count]
-    cpu = tables.arrays["cpu"][:, : used_seconds(tables.arrays["cpu"], plan.seconds)].copy()
+    cpu = tables.arrays["cpu"][: len(processes(plan.scenario))]
+    cpu = cpu[:, : used_seconds(cpu, plan.seconds)].copy()
     hops_s = tables.arrays["hops"][:count]
     return Trace(
         partition=frames["partition"].astype(np.int16),

@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentra_sim.engine.cgroups import accounts, first_cgroups
+from sentra_sim.engine.compiled.host_tables import HostRows
+from sentra_sim.engine.network import ways
 from sentra_sim.engine.plan import (
     HEARTBEAT,
     LAG_POLLS,
+    LOSS,
     Plan,
     background_owners,
     background_purpose,
@@ -23,7 +27,7 @@ from sentra_sim.engine.plan import (
     replica_name,
     station_of,
 )
-from sentra_sim.engine.trace import RELEASE_JOB, process_hosts
+from sentra_sim.engine.trace import RELEASE_JOB
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
 from sentra_sim.scenario.keys import PLACES
 from sentra_sim.scenario.schema import AnyStation, Delay, Demand
@@ -42,11 +46,12 @@ ADDRESSES = (
     "heap soon ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers shards copies replicas calls "
     "stations links backgrounds cpu virtual "
-    "marks next_event place splits releases release_jobs owners breakers"
+    "marks next_event place splits releases release_jobs owners breakers "
+    "cgroups vacations"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
-    "hop_count second_count partition_count"
+    "hop_count second_count partition_count cgroup_count vacation_count"
 )
 
 
@@ -68,7 +73,8 @@ STATE = _record(
     "acks replication_factor min_in_sync high_watermark unclean controller request_room event_bytes "
     "lag_events by_key canary release_jobs_done "
     "orphan_head orphan_tail protocol preparing last_mark reread keeps_first effect idempotent "
-    "may_fail retry_attempts breaker_failures breaker_probes adaptive joined_count",
+    "may_fail retry_attempts breaker_failures breaker_probes adaptive joined_count "
+    "loss_draws",
     "now cap seconds linger gather "
     "broker_session_timeout retry_backoff retry_backoff_max delivery_timeout restart preferred_election replica_lag "
     "controller_election disk "
@@ -78,16 +84,24 @@ INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
 NUMBER = _record("", "value")
 EVENT = _record("seq kind subject detail", "time")
-HOST = _record("cores ps idle low_running starts alarm", "slice speed clock")
+HOST = _record(
+    "cores ps idle low_running starts alarm watched limited down stalls all_cores",
+    "slice speed clock first_speed network loss",
+)
 LANE = _record("head tail active joined jobs", "virtual rate")  # two a host: 2*h normal, 2*h + 1 low priority
 THREAD = _record(
-    "role unit server host lane low process next work ref running start_number token",
-    "remaining started ran finished virtual_start",
+    "role unit server host lane low process next work ref running start_number token cgroup sibling",
+    "remaining started ran finished virtual_start asked",
 )
+CGROUP = _record(
+    "host holds stopped thread_head parked_head parked_tail collector_first collectors running alarm",
+    "quota period end used counted warm_factor warm_cpu done",
+)
+VACATION = _record("kind subject gap length every events due under_way")
 SERVER = _record("head tail idle_head idle_tail")
 NODE = _record("work ref next")
 WORK = _record("draw_start draw_count drawn", "job frame event factor cold tau")
-DELAY = _record("draw_start draw_count drawn", "mean")
+DELAY = _record("draw_start draw_count drawn crosses from_host to_host", "mean")
 FRAME = _record("partition events poll next outcome attempts")
 OPEN = _record("frame room")
 # `have`, `needs`, `sent` and `in_sync` are sets of replicas, bits by their step in the order of the shard's replicas.
@@ -98,7 +112,7 @@ REQUEST = _record(
 POLL = _record("replica first frames events failed")
 BROKER = _record(
     "server append_work replicate_work replication_delay fetch_delay "
-    "up talking fenced killed ready session start_number",
+    "up talking fenced killed ready session start_number cgroup",
     "latency disk_free",
 )
 SHARD = _record(
@@ -109,7 +123,7 @@ SHARD = _record(
 COPY = _record("behind frames events catching_up", "lag at")  # a shard's replicas: number * replication factor + step
 REPLICA = _record(
     "thread fetch_work process_work finish_work head tail waiting poll call dedupe_work "
-    "life session alive joined starting returning leaving giving_up heard told held space attempt jitter",
+    "life session alive joined starting returning leaving giving_up fenced heard told held space attempt jitter",
     "phase ceiling gather",
 )
 BREAKER = _record("failures opened passed", "until")  # of a consumer, for one station that it calls
@@ -134,7 +148,7 @@ COOPERATIVE, EAGER, STATIC = range(3)  # how partitions change hands
 PROTOCOLS = {"cooperative": COOPERATIVE, "eager": EAGER, "static": STATIC}
 
 # Roles of threads: whose loop goes on when the thread's job is done.
-SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK, SPLITS = range(10)
+SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK, SPLITS, NEIGHBOUR = range(11)
 
 ACKS_NONE, ACKS_LEADER, ACKS_ALL = range(3)
 
@@ -172,6 +186,8 @@ class _Builder:
         self.hosts = {name: number for number, name in enumerate(scenario.hosts)}
         self.hop = {edge.hop: number for number, edge in enumerate(hop_edges(scenario))}
         self.process = _first_process(scenario)
+        self.cgroup = first_cgroups(scenario)
+        self.ways = ways(scenario)
         self.served = [
             name for name, station in scenario.stations.items() if isinstance(station, Pool | Store | Broadcast)
         ]
@@ -200,6 +216,9 @@ class _Builder:
         seconds = int(np.ceil(plan.cap_s)) + 2
         most = plan.max_frames
         partitions = only(scenario, Log)[1].partitions
+        if self.ways:
+            self.state["loss_draws"] = self._delay(LOSS, Delay())
+        rows = HostRows(plan, self.threads, NEIGHBOUR, self._delay)  # adds threads and delays
         lane_jobs = np.zeros((2 * len(self.hosts), len(self.threads)), EVENT)
         lanes: list[dict[str, float]] = [{"head": -1, "jobs": jobs.ctypes.data} for jobs in lane_jobs]
         arrays: dict[str, NDArray[Any]] = {
@@ -207,7 +226,7 @@ class _Builder:
             "soon": np.zeros(SOON + 1, EVENT),
             "ring": np.zeros(room, EVENT),
             "nodes": _free_nodes(room),
-            "hosts": self._hosts(),
+            "hosts": _rows(HOST, rows.hosts),
             "lanes": _rows(LANE, lanes),
             "threads": _rows(THREAD, self.threads),
             "servers": _rows(SERVER, [{"head": -1, "idle_head": -1}] * self.servers),
@@ -233,13 +252,15 @@ class _Builder:
             "stations": _rows(STATION, stations),
             "links": np.array(self.links, dtype=np.int64),
             "backgrounds": _rows(BACKGROUND, self.backgrounds),
-            "cpu": np.zeros((len(process_hosts(scenario)), seconds)),
+            "cpu": np.zeros((accounts(scenario), seconds)),
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
             **releases,
             "breakers": np.zeros(group.most_replicas * len(group.calls), BREAKER),
             "owners": _rows(
                 OWNER, [{"owner": at % group.replicas, "target": at % group.replicas} for at in range(partitions)]
             ),
+            "cgroups": _rows(CGROUP, rows.cgroups),
+            "vacations": _rows(VACATION, rows.vacations),
         }
         counts = {
             "room": room,
@@ -255,6 +276,8 @@ class _Builder:
             "second_count": seconds,
             "partition_count": partitions,
             "request_room": most + room,
+            "cgroup_count": len(rows.cgroups),
+            "vacation_count": len(rows.vacations),
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
@@ -315,19 +338,6 @@ class _Builder:
             "seconds": plan.seconds,
         }
 
-    def _hosts(self) -> Table:
-        rows = [
-            {
-                "cores": host.cores,
-                "idle": host.cores,
-                "ps": host.discipline == "ps",
-                "slice": host.slice_s,
-                "speed": host.speed,
-            }
-            for host in self.plan.scenario.hosts.values()
-        ]
-        return _rows(HOST, rows)
-
     def _draw(self, key: tuple[str, str]) -> dict[str, float]:
         numbers = self.plan.multipliers[key]
         self.draws.append(numbers)
@@ -350,14 +360,19 @@ class _Builder:
         return len(self.works) - 1
 
     def _delay(self, key: tuple[str, str], delay: Delay) -> int:
-        self.delays.append(self._draw(key) | {"mean": delay.mean_s})
+        row = self._draw(key) | {"mean": delay.mean_s}
+        if way := self.ways.get((station_of(key[0]), key[1])):
+            row |= {"crosses": 1, "from_host": self.hosts[way[0]], "to_host": self.hosts[way[1]]}
+        self.delays.append(row)
         return len(self.delays) - 1
 
     def _server(self) -> int:
         self.servers += 1
         return self.servers - 1
 
-    def _thread(self, role: int, unit: int, station: AnyStation, process: int, host: str, *, server: int = -1) -> int:
+    def _thread(
+        self, role: int, unit: int, station: AnyStation, process: int, host: str, *, server: int = -1, replica: int = 0
+    ) -> int:
         at, low = self.hosts[host], int(station.low_priority)
         self.threads.append(
             {
@@ -369,6 +384,7 @@ class _Builder:
                 "low": low,
                 "process": process,
                 "finished": -1.0,
+                "cgroup": self.cgroup[process] + replica,
             }
         )
         return len(self.threads) - 1
@@ -405,6 +421,7 @@ class _Builder:
                     "replicate_work": self._work((owner, "replicate"), log.replicate),
                     "replication_delay": self._delay((owner, "replication"), log.replication),
                     "fetch_delay": self._delay((owner, "fetch"), log.fetch),
+                    "cgroup": self.cgroup[self.process[name] + number],
                     "up": 1,
                     "talking": 1,
                 }
@@ -425,7 +442,7 @@ class _Builder:
         name, group = only(self.plan.scenario, ConsumerGroup)
         return [
             {
-                "thread": self._thread(CONSUMER, number, group, self.process[name], group.host),
+                "thread": self._thread(CONSUMER, number, group, self.process[name], group.host, replica=number),
                 "fetch_work": self._work((replica_name(name, number), "fetch"), group.fetch),
                 "process_work": self._work((replica_name(name, number), "process"), group.process),
                 "finish_work": self._work((replica_name(name, number), "finish"), group.finish),

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sentra_sim.engine.actors import actor_of, broker_number, consumer_numbers
+from sentra_sim.engine.cgroups import cgroups_of
 from sentra_sim.engine.changes import Change
+from sentra_sim.engine.reference.host_changes import change_host, change_process
 from sentra_sim.engine.reference.membership import Membership
 from sentra_sim.engine.reference.releases import ReleasesModel
 
@@ -31,6 +33,11 @@ def apply_change(simulation: ReferenceSimulation, change: Change) -> None:
                 _change_consumer(simulation.consumers.membership, change, number)
         case "broker":
             simulation.log.cluster.apply(change.operation, broker_number(scenario, change.subject), change.value)
+        case "process":
+            for number in cgroups_of(scenario, change.subject):
+                change_process(world.cgroups[number], change)
+        case "host":
+            change_host(world, change)
 
 
 def _change_release(releases: ReleasesModel, change: Change) -> None:
@@ -49,3 +56,7 @@ def _change_consumer(membership: Membership, change: Change, number: int) -> Non
             membership.start(number)
         case "stop":
             membership.stop(number)
+        case "pause":
+            membership.pause(number)
+        case "resume":
+            membership.resume(number)

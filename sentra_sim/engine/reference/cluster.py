@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sentra_sim.engine.changes import Operation
+from sentra_sim.engine.reference.hosts import Cgroup
 from sentra_sim.engine.reference.lag import check_lag
 from sentra_sim.engine.reference.world import Process
 
@@ -40,12 +41,14 @@ class Cluster:
             case "kill":
                 self._kill(number)
             case "pause":
+                self._cgroup(number).stop()
                 self._fail(number)
             case "partition":
                 self._cut_off(number)
             case "start":
                 self._start(number)
             case "resume":
+                self._cgroup(number).proceed()
                 if number not in self.up and number not in self.killed:
                     self._register(number)
             case "slow":
@@ -58,10 +61,14 @@ class Cluster:
     def _process(self, number: int) -> int:
         return self.world.process[f"{self.log.name}-{number + 1}"]
 
+    def _cgroup(self, number: int) -> Cgroup:
+        return self.world.cgroups[self.world.first_cgroup[self._process(number)]]
+
     def _kill(self, number: int) -> None:
         self.killed.add(number)
         self.ready.discard(number)
         self.start_number[number] += 1
+        self._cgroup(number).proceed()
         self._fail(number)
 
     def _fail(self, number: int) -> None:

@@ -39,7 +39,8 @@ class ConsumerModel:
         fetch, process, finish, dedupe = (
             world.work(owner, part, getattr(self.spec, part)) for part in ("fetch", "process", "finish", "dedupe")
         )
-        member = Member(number, world.plan.phase[owner, HEARTBEAT], fetch, process, finish, dedupe)
+        thread = world.thread(world.process[self.name], low=self.spec.low_priority, replica=number)
+        member = Member(number, world.plan.phase[owner, HEARTBEAT], fetch, process, finish, dedupe, thread)
         if calls_may_fail(world.scenario):
             member.jitter = Draws(world.plan.multipliers[owner, "jitter"])
         return member
@@ -63,7 +64,7 @@ class ConsumerModel:
 
     def begin(self, member: Member) -> None:
         """Begins the poll loop of a consumer's process."""
-        member.thread = self.world.thread(self.world.process[self.name], low=self.spec.low_priority)
+        member.thread.finished_s = None
         member.gather_s = self.spec.gather_s
         member.breakers = [Breaker(self.spec.breaker) for _ in self.called]
         self.world.env.process(self._while_it_lives(member, member.life, self._poll_loop(member)))
@@ -78,7 +79,6 @@ class ConsumerModel:
 
     def _poll_loop(self, member: Member) -> Process:
         world, spec, thread = self.world, self.spec, member.thread
-        assert thread is not None
         while member.alive:
             if spec.max_age_s > 0.0:
                 self._shed(member)
@@ -94,7 +94,7 @@ class ConsumerModel:
             if refused.frames:
                 busy_s = member.process.amount(len(poll.frames), poll.events)
                 busy_s += member.dedupe.amount(len(refused.frames), refused.events)
-                yield thread.spend(busy_s, spec.process)
+                yield thread.spend(busy_s, spec.process, poll.events)
             else:
                 yield thread.run(member.process, len(poll.frames), poll.events)
             for number in range(len(self.called)):

@@ -1,21 +1,20 @@
-"""Hosts of the reference engine: who runs on which core when, and to which second the work is booked.
+"""Hosts of the reference engine: threads, the cgroups that hold them, and what both disciplines have in common.
 
 Ties are broken by order: of two things due at the same time the one that was scheduled first happens first.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections import deque
+import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 
-from sentra_sim.scenario.schema import Demand
-from sentra_sim.scenario.schema import Host as HostSpec
+from sentra_sim.engine.reference.limits import Limit
+from sentra_sim.scenario.schema import Demand, Warmup
 
 Floats = NDArray[np.float64]
 
@@ -44,40 +43,127 @@ class Work:
         self.factor = factor
 
     def amount(self, frames: int, events: int) -> float:
-        """Returns what a job costs, cold term apart, s of CPU on a core of speed 1."""
+        """Returns what a job costs, warm-up and cold term apart, s of CPU on a core of speed 1."""
         demand = self.demand
         busy = demand.job_s + demand.frame_s * frames + demand.event_s * events
         return busy * self.factor() * self.draws.next()
 
 
+class Collector(Protocol):
+    """What counts the events of a process's jobs."""
+
+    def count(self, events: int) -> None:
+        """Notes a job that starts."""
+
+
+class Cgroup:
+    """The threads of a process, which are stopped and let go together, as Linux's cgroup freezer does.
+
+    There may be several reasons to hold it at one time (a signal, a pause, a limit); it goes on when the last is gone.
+    """
+
+    def __init__(self, number: int, host: Host, cpu: Floats) -> None:
+        self.number = number
+        self.host = host
+        self.cpu = cpu  # CPU seconds of the process by whole second
+        self.threads: list[Thread] = []
+        self.holds = 0
+        self.stopped = False  # by a signal, of which a second one changes nothing
+        self.parked: list[Thread] = []  # threads with a job, in the order in which they go on
+        self.limit: Limit | None = None
+        self.warmup: Warmup | None = None
+        self.done_s = 0.0  # since the start, without the factor of the warm-up
+        self.collectors: list[Collector] = []
+
+    def hold(self) -> None:
+        """Takes all threads off their cores and out of the queue, where they stand."""
+        self.holds += 1
+        if self.holds == 1:
+            self.host.withdraw(self)
+
+    def release(self) -> None:
+        """Takes one reason away; with the last one the threads queue for a core again: those that ran, waited, came."""
+        self.holds -= 1
+        if self.holds == 0:
+            parked, self.parked = self.parked, []
+            for thread in parked:
+                self.host.submit(thread)
+
+    def stop(self) -> None:
+        """Stops the process until `proceed` (SIGSTOP)."""
+        if not self.stopped:
+            self.stopped = True
+            self.hold()
+
+    def proceed(self) -> None:
+        """Lets a stopped process go on (SIGCONT)."""
+        if self.stopped:
+            self.stopped = False
+            self.release()
+
+    def start_anew(self) -> None:
+        """Makes a new process of it: its jobs under way begin again, and its caches are cold."""
+        self.hold()
+        for thread in self.parked:
+            thread.remaining_s = thread.asked_s
+        for thread in self.threads:
+            thread.finished_s = None
+        self.done_s = 0.0
+        self.release()
+
+    def warmed_s(self, busy_s: float) -> float:
+        """Returns the demand of a job on a process that is so far from warm."""
+        if self.warmup is None:
+            return busy_s
+        factor = 1.0 + self.warmup.factor * math.exp(-self.done_s / self.warmup.cpu_s)
+        self.done_s += busy_s
+        return busy_s * factor
+
+
 class Thread:
     """A thread of a process on a host; it has at most one job at a time."""
 
-    def __init__(self, env: simpy.Environment, host: Host, cpu: Floats, *, low: bool) -> None:
+    def __init__(self, env: simpy.Environment, cgroup: Cgroup, *, low: bool) -> None:
         self.env = env
-        self.host = host
-        self.cpu = cpu  # CPU seconds of the process by whole second
+        self.host = cgroup.host
+        self.cgroup = cgroup
+        self.cpu = cgroup.cpu
         self.low = low
         self.finished_s: float | None = None
+        self.asked_s = 0.0
         self.remaining_s = 0.0
+        cgroup.threads.append(self)
         self.done = env.event()
 
     def run(self, work: Work, frames: int, events: int) -> simpy.Event:
         """Starts a job; the event returned happens when its CPU demand has been served."""
-        return self.spend(work.amount(frames, events), work.demand)
+        return self.spend(work.amount(frames, events), work.demand, events)
 
-    def spend(self, busy: float, demand: Demand) -> simpy.Event:
-        """Starts a job that costs so much and the cold term of a demand."""
+    def spend(self, busy: float, demand: Demand, events: int) -> simpy.Event:
+        """Starts a job on so many events that costs so much, and the cold term of a demand."""
+        busy = self.cgroup.warmed_s(busy)
+        for collector in self.cgroup.collectors:
+            collector.count(events)
         if demand.cold_s > 0.0:
             busy += demand.cold_s * self._coldness(demand.cold_tau_s)
-        self.remaining_s = busy / self.host.speed
+        return self.burn(busy / self.host.speed)
+
+    def burn(self, busy_s: float) -> simpy.Event:
+        """Starts a job of so many seconds on a core of the host."""
+        self.asked_s = self.remaining_s = busy_s
         self.done = self.env.event()
-        self.host.submit(self)
+        if self.cgroup.holds:
+            self.cgroup.parked.append(self)
+        else:
+            self.host.submit(self)
         return self.done
 
     def cancel(self) -> None:
-        """Takes the thread off its core or out of its queue, as its process has ended."""
-        self.host.cancel(self)
+        """Drops the thread's job, if it has one, as its process has ended."""
+        if not self.cgroup.holds:
+            self.host.cancel(self)
+        elif self in self.cgroup.parked:
+            self.cgroup.parked.remove(self)
 
     def _coldness(self, tau_s: float) -> float:
         if self.finished_s is None:
@@ -95,6 +181,7 @@ class Host(Protocol):
     """Serves the jobs of threads with its cores."""
 
     speed: float
+    down: bool
 
     def submit(self, thread: Thread) -> None:
         """Takes a thread's job."""
@@ -102,13 +189,23 @@ class Host(Protocol):
     def cancel(self, thread: Thread) -> None:
         """Drops a thread's job, if it has one, and books what it has used."""
 
+    def withdraw(self, cgroup: Cgroup) -> None:
+        """Parks the jobs of a cgroup, those under way first; others get their cores."""
+
+    def take_all(self) -> list[Thread]:
+        """Takes the jobs that are being served off the cores, in order, and nobody else on."""
+
+    def give_back(self, threads: list[Thread]) -> None:
+        """Goes on with the jobs that were taken."""
+
+    def stall(self) -> None:
+        """Stops all cores; jobs that come wait."""
+
+    def go_on(self) -> None:
+        """Takes one stall back; with the last one the cores go on."""
+
     def stop(self) -> None:
         """Books what unfinished jobs have used when the run ends."""
-
-
-def make_host(env: simpy.Environment, spec: HostSpec) -> Host:
-    """Returns a host with the scenario's discipline."""
-    return SharingHost(env, spec) if spec.discipline == "ps" else SliceHost(env, spec)
 
 
 def charge(cpu: Floats, start_s: float, end_s: float) -> None:
@@ -119,181 +216,3 @@ def charge(cpu: Floats, start_s: float, end_s: float) -> None:
         second += 1
         start_s = second
     cpu[second] += end_s - start_s
-
-
-class SliceHost:
-    """`fifo-slice`: one run queue, served in order of arrival, a job going back to its end after `slice_s`.
-
-    Threads of low priority wait in a queue of their own that is served when the other is empty. A normal job that finds all
-    cores busy takes the core of the low job that got its core first; that job goes to the head of its queue.
-    """
-
-    def __init__(self, env: simpy.Environment, spec: HostSpec) -> None:
-        self.env = env
-        self.speed = spec.speed
-        self.slice_s = spec.slice_s
-        self.idle_cores = spec.cores
-        self.waiting: deque[Thread] = deque()
-        self.waiting_low: deque[Thread] = deque()
-        # Threads on a core with the end and the start of their slice, in order of start.
-        self.running: dict[Thread, tuple[simpy.Timeout, float]] = {}
-
-    def submit(self, thread: Thread) -> None:
-        """Starts a thread's job on an idle core, or on one taken from a low-priority job, or queues it."""
-        if self.idle_cores > 0:
-            self.idle_cores -= 1
-            self._start(thread)
-            return
-        victim = None if thread.low else next((running for running in self.running if running.low), None)
-        if victim is not None:
-            self._preempt(victim)
-            self._start(thread)
-        else:
-            self._queue(thread)
-
-    def cancel(self, thread: Thread) -> None:
-        """Drops a thread's job, if it has one."""
-        queue = self.waiting_low if thread.low else self.waiting
-        if thread in self.running:
-            _, started_s = self.running.pop(thread)
-            charge(thread.cpu, started_s, self.env.now)
-            self._give_core()
-        elif thread in queue:
-            queue.remove(thread)
-
-    def stop(self) -> None:
-        """Books the slices that the end of the run cuts off."""
-        for thread, (_, started_s) in self.running.items():
-            charge(thread.cpu, started_s, self.env.now)
-
-    def _queue(self, thread: Thread) -> None:
-        (self.waiting_low if thread.low else self.waiting).append(thread)
-
-    def _start(self, thread: Thread) -> None:
-        ran_s = min(thread.remaining_s, self.slice_s)
-        end = self.env.timeout(ran_s)
-        self.running[thread] = (end, self.env.now)
-        end.callbacks.append(lambda event: self._end(thread, event, ran_s))
-
-    def _preempt(self, thread: Thread) -> None:
-        _, started_s = self.running.pop(thread)
-        charge(thread.cpu, started_s, self.env.now)
-        thread.remaining_s = max(0.0, thread.remaining_s - (self.env.now - started_s))
-        self.waiting_low.appendleft(thread)
-
-    def _end(self, thread: Thread, event: simpy.Event, ran_s: float) -> None:
-        end, started_s = self.running.get(thread, (None, 0.0))
-        if end is not event:  # the thread was preempted in this slice
-            return
-        del self.running[thread]
-        charge(thread.cpu, started_s, self.env.now)
-        thread.remaining_s -= ran_s
-        if thread.remaining_s > 0.0:
-            self._queue(thread)
-        else:
-            thread.finish()
-        self._give_core()
-
-    def _give_core(self) -> None:
-        """Lets the next thread run on a core that is free."""
-        if self.waiting:
-            self._start(self.waiting.popleft())
-        elif self.waiting_low:
-            self._start(self.waiting_low.popleft())
-        else:
-            self.idle_cores += 1
-
-
-class Lane:
-    """The jobs of one priority on a sharing host.
-
-    `virtual_s` is what a job present since the start would have been served: it grows with the rate at which each job of the
-    lane is served, so a job is done when the clock shows its start value plus its demand.
-    """
-
-    def __init__(self) -> None:
-        self.virtual_s = 0.0
-        self.rate = 0.0
-        self.jobs: list[tuple[float, int, Thread, float, float]] = []  # finish, order, thread, start, start (virtual)
-        self.joined = 0
-        self.virtual_at: dict[int, float] = {}  # by whole second
-
-
-class SharingHost:
-    """`ps`: each of n jobs is served at the rate min(1, cores / n); low-priority jobs share what normal ones leave."""
-
-    def __init__(self, env: simpy.Environment, spec: HostSpec) -> None:
-        self.env = env
-        self.speed = spec.speed
-        self.cores = spec.cores
-        self.lanes = (Lane(), Lane())  # normal, low
-        self.clock_s = 0.0
-        self.alarm: simpy.Timeout | None = None
-
-    def submit(self, thread: Thread) -> None:
-        """Lets a thread's job share the cores from now on."""
-        self._advance()
-        lane = self.lanes[thread.low]
-        lane.joined += 1
-        start = (self.env.now, lane.virtual_s)
-        heapq.heappush(lane.jobs, (lane.virtual_s + thread.remaining_s, lane.joined, thread, *start))
-        self._set_alarm()
-
-    def cancel(self, thread: Thread) -> None:
-        """Takes a thread's job away, if it has one; the others share what it had."""
-        lane = self.lanes[thread.low]
-        entry = next((entry for entry in lane.jobs if entry[2] is thread), None)
-        if entry is None:
-            return
-        self._advance()
-        lane.jobs.remove(entry)
-        heapq.heapify(lane.jobs)
-        self._charge(lane, thread, entry[3], entry[4], lane.virtual_s)
-        self._set_alarm()
-
-    def stop(self) -> None:
-        """Books what the jobs that the end of the run cuts off have been served."""
-        self._advance()
-        for lane in self.lanes:
-            for _, _, thread, started_s, virtual_start_s in lane.jobs:
-                self._charge(lane, thread, started_s, virtual_start_s, lane.virtual_s)
-
-    def _advance(self) -> None:
-        now = self.env.now
-        for lane in self.lanes:
-            for second in range(int(self.clock_s) + 1, int(now) + 1):
-                lane.virtual_at[second] = lane.virtual_s + (second - self.clock_s) * lane.rate
-            lane.virtual_s += (now - self.clock_s) * lane.rate
-        self.clock_s = now
-
-    def _set_alarm(self) -> None:
-        """Sets the rates for the jobs present, and the alarm for the one that will be done first."""
-        normal, low = self.lanes
-        count, low_count = len(normal.jobs), len(low.jobs)
-        normal.rate = min(1.0, self.cores / count) if count else 0.0
-        low.rate = min(1.0, (self.cores - min(count, self.cores)) / low_count) if low_count else 0.0
-        waits = [
-            (max(0.0, (lane.jobs[0][0] - lane.virtual_s) / lane.rate), lane) for lane in self.lanes if lane.rate > 0.0
-        ]
-        self.alarm = None
-        if waits:
-            wait_s, lane = min(waits, key=lambda entry: entry[0])
-            self.alarm = self.env.timeout(wait_s)
-            self.alarm.callbacks.append(lambda event: self._finish_first(lane, event))
-
-    def _finish_first(self, lane: Lane, event: Any) -> None:
-        if event is not self.alarm:  # jobs came or went since it was set
-            return
-        self._advance()
-        finish_s, _, thread, started_s, virtual_start_s = heapq.heappop(lane.jobs)
-        lane.virtual_s = max(lane.virtual_s, finish_s)
-        self._charge(lane, thread, started_s, virtual_start_s, finish_s)
-        thread.finish()
-        self._set_alarm()
-
-    def _charge(self, lane: Lane, thread: Thread, started_s: float, got_s: float, end_s: float) -> None:
-        last = int(self.env.now)
-        for second in range(int(started_s), last + 1):
-            upto_s = min(lane.virtual_at[second + 1], end_s) if second < last else end_s
-            thread.cpu[second] += upto_s - got_s
-            got_s = upto_s

@@ -28,10 +28,10 @@ class Member:
     process: Work
     finish: Work
     dedupe: Work
+    thread: Thread
     ready: deque[Frame] = field(default_factory=deque)
     wake: simpy.Event | None = None
     poll: Batch | None = None
-    thread: Thread | None = None
     jitter: Draws | None = None
     breakers: list[Breaker] = field(default_factory=list)  # one for each station that is called
     gather_s: float = 0.0
@@ -42,6 +42,7 @@ class Member:
     starting: bool = False
     returning: bool = False  # waits for the session of the consumer that it was before
     leaving: bool = False  # ends after its poll
+    fenced: bool = False  # was stopped for longer than its session: it finds out when it goes on
     giving_up: bool = False  # gives partitions up after its poll
     heard: bool = False  # of the eager rebalance under way
 
@@ -62,7 +63,7 @@ class Membership:
         """Starts a consumer; it joins when its process is ready."""
         member = self.members[number]
         member.leaving = False
-        if member.alive or member.starting or member.returning:
+        if member.alive or member.starting or member.returning or member.fenced:
             return
         member.life += 1
         member.starting = True
@@ -75,18 +76,45 @@ class Membership:
             self.kill(number)
             return
         member.leaving = True
-        if member.poll is None:
+        if member.poll is None and not member.thread.cgroup.stopped:
             self._leave(member)
 
     def kill(self, number: int) -> None:
         """Ends a consumer at once; its poll is not committed, and nobody is told."""
         member = self.members[number]
         member.life += 1
-        member.starting = member.returning = False
-        if not member.alive:
+        member.starting = member.returning = member.fenced = False
+        alive = member.alive
+        if alive:
+            self._drop(member)
+        member.thread.cgroup.proceed()
+        if alive:
+            self._miss(member)
+
+    def pause(self, number: int) -> None:
+        """Stops a consumer's process (SIGSTOP): it sends no heartbeats either, so that its session ends if that lasts."""
+        member = self.members[number]
+        if member.alive and not member.thread.cgroup.stopped:
+            member.thread.cgroup.stop()
+            self._miss(member)
+
+    def resume(self, number: int) -> None:
+        """Lets a stopped consumer go on (SIGCONT): with what it was at or, if its session is over, by joining again."""
+        member = self.members[number]
+        if not member.thread.cgroup.stopped:
             return
+        member.thread.cgroup.proceed()
+        if member.fenced:
+            member.fenced = False
+            self._join(member)
+            return
+        member.session += 1
+        if member.poll is None and (member.leaving or member.giving_up):
+            self.after_poll(member)
+
+    def _drop(self, member: Member) -> None:
+        """Ends a consumer with what it is at; its poll is taken again, as it is not committed."""
         self._end(member)
-        assert member.thread is not None
         member.thread.cancel()
         if member.poll is not None:
             self.world.keeps_first = True
@@ -95,7 +123,6 @@ class Membership:
                 frame.attempts += 1
             member.ready.extendleft(reversed(member.poll.frames))
             member.poll = None
-        self._miss(member)
 
     def scale(self, count: int) -> None:
         """Starts the first consumers that do not run, or stops the last that do, until so many run."""
@@ -117,7 +144,8 @@ class Membership:
             self._give_up(member)
 
     def _runs(self, member: Member) -> bool:
-        return (member.alive and not member.leaving) or member.starting or member.returning
+        polls = member.alive and not member.leaving
+        return polls or member.starting or member.returning or member.fenced
 
     def _ready(self, member: Member, life: int) -> None:
         if life != member.life:
@@ -144,6 +172,7 @@ class Membership:
     def _end(self, member: Member) -> None:
         member.alive = member.leaving = member.giving_up = False
         member.wake = None
+        member.thread.cgroup.done_s = 0.0
 
     def _leave(self, member: Member) -> None:
         member.life += 1
@@ -166,6 +195,10 @@ class Membership:
             return
         member.session += 1
         member.joined = False
+        if member.alive:  # it is stopped
+            member.life += 1
+            member.fenced = not member.leaving
+            self._drop(member)
         self._free(member, range(len(self.target)))
         if member.returning:
             self._join(member)
@@ -205,7 +238,7 @@ class Membership:
         if life != member.life:
             return
         member.giving_up = True
-        if member.poll is None:
+        if member.poll is None and not member.thread.cgroup.stopped:
             self._give_up(member)
 
     def _give_up(self, member: Member) -> None:

@@ -63,7 +63,7 @@ class ReleasesModel(ServedModel):
     def __init__(self, world: World, name: str, spec: Pool, *, called: bool) -> None:
         super().__init__(world, name, spec, called=called)
         self.pool = spec
-        self.stable, self.delays = self.work.draws, Draws(world.plan.multipliers[name, "delay"])
+        self.stable, self.delay_s = self.work.draws, world.delays(name, "delay", spec.delay)
         self.candidates = {
             release: Candidate(world, release_name(name, release), number + 1, release_spec)
             for number, (release, release_spec) in enumerate(spec.releases.items())
@@ -96,7 +96,7 @@ class ReleasesModel(ServedModel):
             noise = self.stable.next()  # drawn for each job, so that a canary does not shift what stable draws
             stable_s = self._cost(frames, events, poll.events) * noise if events else 0.0
             total_s = stable_s + part.cost_s if part is not None else stable_s
-            yield thread.spend(total_s, self.spec.demand)
+            yield thread.spend(total_s, self.spec.demand, poll.left or poll.events)
             self._done(poll, part, begun_s, stable_s, total_s)
 
     def _cost(self, frames: int, events: int, of_events: int) -> float:
@@ -135,7 +135,7 @@ class ReleasesModel(ServedModel):
 
     def _done(self, poll: Batch, part: Part | None, begun_s: float, stable_s: float, total_s: float) -> None:
         now_s = self.world.env.now
-        delay_s = self.spec.delay.mean_s * self.delays.next()
+        delay_s = self.delay_s()
         if part is None:
             poll.left = 0
             self.world.after(delay_s, self.visible, poll)

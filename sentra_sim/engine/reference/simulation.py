@@ -11,6 +11,7 @@ from sentra_sim.engine.reference.changes import apply_change
 from sentra_sim.engine.reference.consumers import ConsumerModel
 from sentra_sim.engine.reference.log import LogModel
 from sentra_sim.engine.reference.source import source
+from sentra_sim.engine.reference.vacations import start_vacations
 from sentra_sim.engine.reference.world import World
 from sentra_sim.engine.trace import Trace
 
@@ -25,6 +26,7 @@ class ReferenceSimulation:
         self.batcher = BatcherModel(self.world, self.log)
         self.world.env.process(source(self.world, self.batcher))
         start_backgrounds(self.world)
+        start_vacations(self.world)
 
     @property
     def now_s(self) -> float:

@@ -10,9 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import simpy
 
-from sentra_sim.engine.plan import Plan, station_of
-from sentra_sim.engine.reference.hosts import Draws, Thread, Work, make_host
-from sentra_sim.engine.trace import DUPLICATE, OPEN, RELEASE_JOB, Trace, host_busy, process_hosts, settle, used_seconds
+from sentra_sim.engine.cgroups import Cgroup as CgroupSpec
+from sentra_sim.engine.cgroups import accounts, cgroups, first_cgroups
+from sentra_sim.engine.network import ways
+from sentra_sim.engine.plan import LIMIT_PHASE, LOSS, Plan, station_of
+from sentra_sim.engine.reference.hosts import Cgroup, Draws, Host, Thread, Work
+from sentra_sim.engine.reference.limits import Limit
+from sentra_sim.engine.reference.network import Link, crossing_s
+from sentra_sim.engine.reference.sharing import SharingHost
+from sentra_sim.engine.reference.slicing import SliceHost
+from sentra_sim.engine.trace import DUPLICATE, OPEN, RELEASE_JOB, Trace, host_busy, settle, used_seconds
 from sentra_sim.scenario import ConsumerGroup, hop_edges, only, processes
 from sentra_sim.scenario.schema import Delay, Demand
 from sentra_sim.scenario.topology import effect_hop
@@ -61,11 +68,18 @@ class World:
         self.plan = plan
         self.scenario = plan.scenario
         self.env = simpy.Environment()
-        self.hosts = {name: make_host(self.env, spec) for name, spec in plan.scenario.hosts.items()}
+        self.hosts: dict[str, Host] = {
+            name: SharingHost(self.env, spec) if spec.discipline == "ps" else SliceHost(self.env, spec)
+            for name, spec in plan.scenario.hosts.items()
+        }
         self.hop = {edge.hop: number for number, edge in enumerate(hop_edges(plan.scenario))}
         self.process = {name: number for number, name in enumerate(processes(plan.scenario))}
-        self.process_host = process_hosts(plan.scenario)
-        self.cpu_s = np.zeros((len(self.process_host), math.ceil(plan.cap_s) + 2))
+        self.cpu_s = np.zeros((accounts(plan.scenario), math.ceil(plan.cap_s) + 2))
+        self.cgroups = [self._cgroup(number, each) for number, each in enumerate(cgroups(plan.scenario))]
+        self.first_cgroup = first_cgroups(plan.scenario)
+        self.ways = ways(plan.scenario)
+        self.links = {name: Link(spec.network_s, spec.loss) for name, spec in plan.scenario.hosts.items()}
+        self.losses = Draws(plan.multipliers.get(LOSS, np.ones(1)))
         self.frames: list[Frame] = []
         self.event_frame = np.full(len(plan.partition), -1, dtype=np.int64)
         self.polls = 0
@@ -86,7 +100,8 @@ class World:
         plan = self.plan
         for host in self.hosts.values():
             host.stop()
-        cpu_s = self.cpu_s[:, : used_seconds(self.cpu_s, plan.seconds)].copy()
+        cpu_s = self.cpu_s[: len(self.process)]
+        cpu_s = cpu_s[:, : used_seconds(cpu_s, plan.seconds)].copy()
         hops_s = np.array([frame.hops_s for frame in self.frames]).reshape(len(self.frames), len(self.hop))
         return Trace(
             partition=np.array([frame.partition for frame in self.frames], dtype=np.int16),
@@ -102,21 +117,46 @@ class World:
             attempts=np.array([frame.attempts for frame in self.frames], dtype=np.int16),
         )
 
-    def thread(self, process: int, *, low: bool) -> Thread:
-        """Returns a new thread of a process, on the process's host."""
-        return Thread(self.env, self.hosts[self.process_host[process]], self.cpu_s[process], low=low)
+    def _cgroup(self, number: int, spec: CgroupSpec) -> Cgroup:
+        cgroup = Cgroup(number, self.hosts[spec.host], self.cpu_s[spec.process])
+        if not spec.own:
+            return cgroup
+        station = self.scenario.stations[spec.station]
+        cgroup.warmup = station.warmup
+        if station.cpu_limit_cores > 0.0:
+            period_s = station.cpu_period_s
+            end_s = period_s * self.plan.phase[spec.owner, LIMIT_PHASE]
+            cgroup.limit = Limit(self.env, cgroup, station.cpu_limit_cores * period_s, period_s, end_s)
+        return cgroup
+
+    def thread(self, process: int, *, low: bool, replica: int = 0) -> Thread:
+        """Returns a new thread of a process (of which replica, if it has some), on the process's host."""
+        return Thread(self.env, self.cgroups[self.first_cgroup[process] + replica], low=low)
 
     def work(self, owner: str, purpose: str, demand: Demand) -> Work:
         """Returns a kind of job with its stream."""
         station = station_of(owner)
         return Work(demand, Draws(self.plan.multipliers[owner, purpose]), lambda: self.factor[station])
 
+    def delays(self, owner: str, purpose: str, delay: Delay) -> Callable[[], float]:
+        """Returns a function that draws delays of this kind, s, one after another."""
+        draws = Draws(self.plan.multipliers[owner, purpose])
+        way = self.ways.get((station_of(owner), purpose))
+
+        def draw() -> float:
+            drawn_s = delay.mean_s * draws.next()
+            if way:
+                drawn_s += crossing_s(self.links[way[0]], self.links[way[1]], self.losses)
+            return drawn_s
+
+        return draw
+
     def delay(self, owner: str, purpose: str, delay: Delay) -> Callable[..., None]:
         """Returns a function that calls another one, with its arguments, after a delay of this kind."""
-        draws = Draws(self.plan.multipliers[owner, purpose])
+        delay_s = self.delays(owner, purpose, delay)
 
         def after(then: Callable[..., None], *args: Any, also_s: float = 0.0) -> None:
-            self.after(delay.mean_s * draws.next() + also_s, then, *args)
+            self.after(delay_s() + also_s, then, *args)
 
         return after
 

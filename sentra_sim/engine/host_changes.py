@@ -1,0 +1,44 @@
+"""Changes to processes and hosts: what they are about, and whether a scenario has it."""
+
+from __future__ import annotations
+
+import math
+
+from sentra_sim.engine.cgroups import cgroups_of
+from sentra_sim.engine.changes import Change
+from sentra_sim.errors import InputError
+from sentra_sim.scenario import ConsumerGroup, Scenario, only, processes
+
+
+def check_process(scenario: Scenario, change: Change) -> None:
+    """Checks that a scenario has the process that a change is about.
+
+    Raises:
+        InputError: it has not.
+    """
+    if not cgroups_of(scenario, change.subject):
+        group = only(scenario, ConsumerGroup)[0]
+        names = ", ".join(processes(scenario))
+        raise InputError(
+            f"{change.operation}: must be of a process, got {change.subject!r}; valid names: {names}, "
+            f"and {group}-1 for one consumer"
+        )
+
+
+def check_host(scenario: Scenario, change: Change) -> None:
+    """Checks that a scenario has the host that a change is about.
+
+    Raises:
+        InputError: it has not, or the value is out of range.
+    """
+    operation, subject, value = change.operation, change.subject, change.value
+    if subject not in scenario.hosts:
+        raise InputError(f"{operation}: must be of a host, got {subject!r}; valid names: {', '.join(scenario.hosts)}")
+    if operation == "speed" and not 0.0 < value < math.inf:
+        raise InputError(f"speed: {subject}: must be a factor > 0, got {value}; a host that does nothing is host-down")
+    if operation == "slow" and not 0.0 <= value < math.inf:
+        raise InputError(f"slow: {subject}: must be s >= 0, got {value}; 0 is as fast as it can be")
+    if operation == "lossy" and not 0.0 <= value < 1.0:
+        raise InputError(f"lossy: {subject}: must be a probability >= 0 and < 1, got {value}; 0 loses nothing")
+    if operation == "neighbour" and scenario.hosts[subject].neighbour is None:
+        raise InputError(f"neighbour: must be of a host that has one, got {subject!r}; write hosts.{subject}.neighbour")
