@@ -37,8 +37,9 @@ from sentra_sim.engine.compiled.jobs import got, put_last
 from sentra_sim.engine.compiled.log import acked
 from sentra_sim.engine.compiled.memory import Sim, inline, ring_at, station_at, thread_at
 from sentra_sim.engine.compiled.queues import get_job, match_jobs
-from sentra_sim.engine.compiled.served import flushed, reply_last, visible, write, writer_due
+from sentra_sim.engine.compiled.served import reply_last, visible
 from sentra_sim.engine.compiled.source import source_next, source_send
+from sentra_sim.engine.compiled.stores import flushed, write, writer_due
 from sentra_sim.engine.compiled.threads import done
 
 BEFORE, FULL, OUT_OF_BOUNDS = range(3)

@@ -6,12 +6,14 @@ from sentra_sim.engine.compiled.background import tick_wait
 from sentra_sim.engine.compiled.batcher import buffer
 from sentra_sim.engine.compiled.calendar import ARRIVE, NONE, delay_of, push
 from sentra_sim.engine.compiled.consumers import consumer_done
+from sentra_sim.engine.compiled.edge import edge_done
 from sentra_sim.engine.compiled.jobs import next_job
 from sentra_sim.engine.compiled.log import appended, produce, replicated
 from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, inline, thread_at
-from sentra_sim.engine.compiled.served import station_done
+from sentra_sim.engine.compiled.served import served
 from sentra_sim.engine.compiled.source import source_next
-from sentra_sim.engine.compiled.tables import BATCHER, CONSUMER, LOG, SOURCE, TICK
+from sentra_sim.engine.compiled.stores import written
+from sentra_sim.engine.compiled.tables import BATCHER, CONSUMER, LOG, SERVE, SOURCE, TICK, WRITE
 
 
 @inline
@@ -40,5 +42,9 @@ def done(sim: Sim, thread: int) -> None:
         else:
             replicated(sim, ref)
         next_job(sim, thread)
+    elif role == SERVE:
+        served(sim, thread)
+    elif role == WRITE:
+        written(sim, thread)
     else:
-        station_done(sim, thread)
+        edge_done(sim, thread)
