@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple, Protocol
 
 from sentra_sim.engine.trace import Trace
 from sentra_sim.errors import InputError
-from sentra_sim.scenario import Scenario
+from sentra_sim.scenario import Scenario, Store
 
-Operation = Literal["demand"]
+Operation = Literal["demand", "kill", "start"]
 
 
 class Change(NamedTuple):
@@ -18,6 +18,8 @@ class Change(NamedTuple):
     | operation | subject | value |
     |---|---|---|
     | `demand` | station | factor on all its CPU demands, for jobs that start from now on |
+    | `kill` | store with `recovery` | none: its process ends, and with it the work on polls, which their callers bring again |
+    | `start` | the same | none: it recovers, then serves again |
     """
 
     at_s: float
@@ -67,3 +69,15 @@ def check_change(scenario: Scenario, change: Change) -> None:
             raise InputError(f"demand: must be of a station, got {change.subject!r}; valid names: {names}")
         if not change.value >= 0.0:
             raise InputError(f"demand: {change.subject}: must be a factor >= 0, got {change.value}; 1 changes nothing")
+    elif change.operation in ("kill", "start"):
+        _check_killable(scenario, change)
+
+
+def _check_killable(scenario: Scenario, change: Change) -> None:
+    station = scenario.stations.get(change.subject)
+    if not isinstance(station, Store) or station.recovery is None:
+        names = [name for name, at in scenario.stations.items() if isinstance(at, Store) and at.recovery is not None]
+        raise InputError(
+            f"{change.operation}: must be of a store with recovery, got {change.subject!r}; "
+            f"{'valid names: ' + ', '.join(names) if names else 'add recovery to one'}"
+        )

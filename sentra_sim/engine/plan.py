@@ -118,6 +118,16 @@ def background_purpose(number: int) -> str:
     return f"background-{number}"
 
 
+def blocking_purpose(number: int) -> str:
+    """Returns the purpose of a store's blocking command `number` (from 0)."""
+    return f"blocking-{number}"
+
+
+def child_purpose(number: int) -> str:
+    """Returns the purpose of what a store's blocking command `number` (from 0) leaves behind."""
+    return f"child-{number}"
+
+
 def background_owners(name: str, station: AnyStation) -> tuple[str, ...]:
     """Returns who runs a station's background jobs: each broker of a log its own, else the station."""
     if isinstance(station, Log):
@@ -126,7 +136,7 @@ def background_owners(name: str, station: AnyStation) -> tuple[str, ...]:
 
 
 def _is_background(key: tuple[str, str]) -> bool:
-    return key[1].startswith("background-")
+    return key[1].startswith(("background-", "blocking-"))
 
 
 def _max_frames(scenario: Scenario, events: int, seconds: float) -> int:
@@ -141,14 +151,14 @@ def _max_frames(scenario: Scenario, events: int, seconds: float) -> int:
 
 def _streams(scenario: Scenario, messages: int, frames: int, seconds: float) -> Iterator[Stream]:
     for name, station in scenario.stations.items():
-        yield from _station_streams(name, station, messages, frames)
+        yield from _station_streams(name, station, messages, frames, seconds)
         for owner in background_owners(name, station):
             for number, job in enumerate(station.background):
                 count = math.ceil(seconds / job.every_s) + 1
                 yield Stream(owner, background_purpose(number), job.demand.noise, count)
 
 
-def _station_streams(name: str, station: AnyStation, messages: int, frames: int) -> Iterator[Stream]:
+def _station_streams(name: str, station: AnyStation, messages: int, frames: int, seconds: float) -> Iterator[Stream]:
     match station:
         case Source():
             yield Stream(name, "send", station.send.noise, messages)
@@ -169,11 +179,26 @@ def _station_streams(name: str, station: AnyStation, messages: int, frames: int)
         case Pool() | Store():
             yield Stream(name, "demand", station.demand.noise, frames)
             yield Stream(name, "delay", station.delay.noise, frames)
+            if isinstance(station, Store):
+                yield from _store_streams(name, station, frames, seconds)
         case Broadcast():
             yield Stream(name, "handover", station.handover.noise, frames)
             yield Stream(name, "send", station.send.noise, frames)
             yield Stream(name, "network", station.network.noise, frames)
             yield Stream(name, "receive", station.receive.noise, frames)
+
+
+def _store_streams(name: str, store: Store, frames: int, seconds: float) -> Iterator[Stream]:
+    if store.fsync.mean_s > 0.0:
+        yield Stream(name, "fsync", store.fsync.noise, frames)
+    if store.relay is not None:
+        yield Stream(name, "relay", store.relay.demand.noise, frames)
+    if store.merges is not None:
+        yield Stream(name, "merge", store.merges.demand.noise, frames)
+    for number, command in enumerate(store.blocking):
+        count = math.ceil(seconds / command.every_s) + 1
+        yield Stream(name, blocking_purpose(number), command.demand.noise, count)
+        yield Stream(name, child_purpose(number), command.child.noise, count)
 
 
 def _multipliers(entry: Stream, seed: int, like: Plan | None) -> NDArray[np.float64]:

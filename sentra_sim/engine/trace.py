@@ -23,6 +23,7 @@ class Trace:
     `frame`: by offered event, shape (events,), -1 where no frame took it before the run ended.
     `cpu_s`: CPU seconds by process in the order of `processes` and whole second, shape (processes, seconds).
     `host_busy_s`: the same by host, shape (hosts, seconds).
+    `tallies`: what stores and edges counted, in the order of `tallies.tally_names`.
     """
 
     partition: NDArray[np.int16]
@@ -32,6 +33,7 @@ class Trace:
     frame: NDArray[np.int64]
     cpu_s: NDArray[np.float64]
     host_busy_s: NDArray[np.float64]
+    tallies: NDArray[np.float64]
 
 
 def used_seconds(cpu_s: NDArray[np.float64], seconds: float) -> int:

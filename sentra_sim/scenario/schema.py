@@ -235,10 +235,92 @@ class Pool(Station):
     to: tuple[Name, ...] = ()
 
 
+class Checkpoint(Model):
+    """Checkpoints as PostgreSQL has them.
+
+    One starts `every_s` after the last did (`checkpoint_timeout`), or as soon as `every_events` were committed since
+    (`max_wal_size`; 0: never).
+
+    For `seconds` from its start every fsync takes `slowdown` times as long, and the first change of each of `pages` pages since then
+    writes the whole page to the log (`full_page_writes`), which makes the fsync that carries it `page_s` longer. Events
+    change pages at random: n of them change `U * (1 - (1 - 1/pages)^n)` of the U pages that are still unchanged.
+    """
+
+    every_s: PositiveFloat = 300.0
+    every_events: NonNegativeInt = 0
+    seconds: NonNegativeFloat = 0.0
+    slowdown: Annotated[float, Field(ge=1.0)] = 1.0
+    pages: NonNegativeInt = 0
+    page_s: NonNegativeFloat = 0.0
+
+
+class Relay(Model):
+    """An outbox relay: a loop on a thread of its own that hands committed polls on to the stations after the store.
+
+    It looks every `poll_s`, takes whole polls up to `batch_events` (at least one), spends `demand` on them, and looks again at once while
+    there are more. With `notify` a commit wakes it (`LISTEN`/`NOTIFY`).
+    """
+
+    poll_s: PositiveFloat = 0.1
+    batch_events: PositiveInt = 1_000
+    notify: bool = False
+    demand: Demand = Demand()
+
+
+class Blocking(Model):
+    """A command that holds a thread of the store every `every_s`, in its turn: Redis' `fork`, `KEYS`, a large `DEL`, an eviction cycle.
+
+    `child` then runs on a thread of its own: the process that a `fork` for a snapshot leaves behind.
+    """
+
+    every_s: PositiveFloat
+    demand: Demand
+    child: Demand = Demand()
+
+
+class Merges(Model):
+    """ClickHouse's parts: each flush makes one; `fan_in` parts of one size tier are merged into one of the next, `demand` by rows.
+
+    `threads` merge at a time (`background_pool_size`), small tiers first. With `parts_to_delay` parts or more
+    (`parts_to_delay_insert`) an insert waits
+    `max_delay_s * (parts - parts_to_delay + 1) / (parts_to_throw - parts_to_delay)`, `min_delay_s` at least; with `parts_to_throw` it
+    is refused and tried again after `retry_s`. Parts that are being merged count until the merge is done.
+    """
+
+    fan_in: Annotated[int, Field(ge=2)] = 8
+    threads: PositiveInt = 1
+    demand: Demand = Demand()
+    parts_to_delay: PositiveInt = 1_000
+    parts_to_throw: PositiveInt = 3_000
+    min_delay_s: NonNegativeFloat = 0.01
+    max_delay_s: NonNegativeFloat = 1.0
+    retry_s: PositiveFloat = 1.0
+
+    @model_validator(mode="after")
+    def _delays_before_it_throws(self) -> Self:
+        if self.parts_to_throw <= self.parts_to_delay:
+            raise ValueError("must set parts_to_throw above parts_to_delay")
+        return self
+
+
+class Recovery(Model):
+    """What it takes to serve again after a kill: `restart_s`, and `redo_event_s` for each event committed since the last checkpoint."""
+
+    restart_s: NonNegativeFloat = 0.0
+    redo_event_s: NonNegativeFloat = 0.0
+
+
 class Store(Station):
     """A store that makes a poll visible `delay` after `threads` connections have worked on it.
 
-    With `flush_s` set, polls gather and one job at a time writes everything gathered, at most one each `flush_s`.
+    With `flush_s` set, polls gather and one job at a time writes everything gathered, at most one each `flush_s`. `merges` then makes
+    parts of what is written, and `replicas` (`max_replicas` at most, by a change) share it: polls go to them in turn, each
+    flushes and merges its own.
+
+    Without it, a poll holds one of `connections` (0: as many as come) from before its CPU work until it is visible. With
+    `fsync` it commits by a flush of the log: one at a time, and what comes to commit meanwhile shares the next (group commit). A flush
+    waits `commit_delay_s` first if at least `commit_siblings` other polls hold a connection. `relay` hands on what is
+    visible. A killed store loses the work on its polls, which their callers bring again; with `recovery` it can be started again.
     """
 
     kind: Literal["store"]
@@ -248,6 +330,49 @@ class Store(Station):
     flush_s: NonNegativeFloat = 0.0
     hop: Hop
     to: tuple[Name, ...] = ()
+    connections: NonNegativeInt = Field(default=0, json_schema_extra=LATER)
+    fsync: Delay = Field(default=Delay(), json_schema_extra=LATER)
+    commit_delay_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
+    commit_siblings: NonNegativeInt = Field(default=5, json_schema_extra=LATER)
+    checkpoint: Checkpoint | None = Field(default=None, json_schema_extra=LATER)
+    relay: Relay | None = Field(default=None, json_schema_extra=LATER)
+    blocking: tuple[Blocking, ...] = Field(default=(), json_schema_extra=LATER)
+    recovery: Recovery | None = Field(default=None, json_schema_extra=LATER)
+    merges: Merges | None = Field(default=None, json_schema_extra=LATER)
+    replicas: PositiveInt = Field(default=1, json_schema_extra=LATER)
+    max_replicas: PositiveInt = Field(default=1, json_schema_extra=LATER)
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether a poll's work has more to it than a thread and a delay."""
+        return bool(
+            self.connections
+            or self.fsync.mean_s > 0.0
+            or self.checkpoint
+            or self.relay
+            or self.blocking
+            or self.recovery
+        )
+
+    @property
+    def is_columnar(self) -> bool:
+        """Whether what it flushes becomes parts, or goes to several replicas."""
+        return self.merges is not None or self.most_replicas > 1
+
+    @property
+    def most_replicas(self) -> int:
+        """How many replicas there may ever be."""
+        return max(self.replicas, self.max_replicas)
+
+    @model_validator(mode="after")
+    def _one_way_of_writing(self) -> Self:
+        if self.flush_s > 0.0 and self.is_transactional:
+            raise ValueError(
+                "must leave out flush_s beside connections, fsync, checkpoint, relay, blocking and recovery"
+            )
+        if self.flush_s == 0.0 and self.is_columnar:
+            raise ValueError("must set flush_s with merges or replicas")
+        return self
 
 
 class Broadcast(Station):

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sentra_sim.engine import Change, Trace, prepare, run
 from sentra_sim.scenario import Scenario, hop_edges, processes
 from tests.pipelines import BARE, bare, sentra
+from tests.property.vary_stores import store_changes, vary_stores
 
 UNEVEN = {
     "job_s": 1e-4,
@@ -236,6 +237,7 @@ def stations(draw: st.DrawFn) -> dict[str, Any]:
                 "receive": draw(demands),
                 "hops": [f"sent_{name}", f"delivered_{name}"],
             }
+    vary_stores(draw, built, demands, delays)
     return {
         name: station | {key: draw(value) for key, value in common.items()} | {"background": draw(backgrounds)}
         for name, station in built.items()
@@ -263,9 +265,11 @@ def scenarios(draw: st.DrawFn) -> Scenario:
 
 
 @settings(max_examples=60, deadline=None)
-@given(scenario=scenarios(), seed=st.integers(0, 2**32 - 1))
-def test_any_pipeline_is_the_same_in_both_engines_and_keeps_its_books(scenario: Scenario, seed: int) -> None:
-    trace = play_both(scenario, seconds=0.3, seed=seed)
+@given(scenario=scenarios(), seed=st.integers(0, 2**32 - 1), data=st.data())
+def test_any_pipeline_is_the_same_in_both_engines_and_keeps_its_books(
+    scenario: Scenario, seed: int, data: st.DataObject
+) -> None:
+    trace = play_both(scenario, seconds=0.3, seed=seed, changes=data.draw(store_changes(scenario)))
     _check_conservation(trace)
     _check_order(scenario, trace)
     assert (trace.cpu_s >= 0.0).all()

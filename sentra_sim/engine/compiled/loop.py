@@ -23,6 +23,7 @@ from sentra_sim.engine.compiled.calendar import (
     REPLY,
     SLICE,
     SOURCE_DUE,
+    TICK_DUE,
     VISIBLE,
     WAKE,
     WRITER_DUE,
@@ -41,6 +42,7 @@ from sentra_sim.engine.compiled.served import reply_last, visible
 from sentra_sim.engine.compiled.source import source_next, source_send
 from sentra_sim.engine.compiled.stores import flushed, write, writer_due
 from sentra_sim.engine.compiled.threads import done
+from sentra_sim.engine.compiled.transactions import arm_commands, kill_store, start_store, store_event
 
 BEFORE, FULL, OUT_OF_BOUNDS = range(3)
 
@@ -89,8 +91,10 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
         put_last(sim, station_at(sim, subject).server, station_at(sim, subject).work, detail)
     elif kind == HEARD:
         put_last(sim, station_at(sim, subject).second_server, station_at(sim, subject).second_work, detail)
-    else:
+    elif kind == TICK_DUE:
         tick(sim, subject)
+    else:
+        store_event(sim, kind, subject, detail)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -103,6 +107,22 @@ def begin(tables: Any) -> None:
     source_next(sim)
     for number in range(sim.background_count):
         tick_wait(sim, number)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def arm(tables: Any) -> None:
+    """Sets the timers that are set before anything else."""
+    for number in range(tables[0].store_count):
+        arm_commands(tables[0], number)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def switch_store(tables: Any, number: int, on: int) -> None:
+    """Kills a store or starts it again."""
+    if on:
+        start_store(tables[0], number)
+    else:
+        kill_store(tables[0], number)
 
 
 @numba.njit(cache=True, error_model="numpy")

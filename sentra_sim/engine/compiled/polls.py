@@ -6,6 +6,8 @@ from sentra_sim.engine.compiled.calendar import HANDED, NONE, WRITER_WOKEN, dela
 from sentra_sim.engine.compiled.jobs import put_last
 from sentra_sim.engine.compiled.memory import Sim, hop_at, plain, poll_at, poll_frame_at, station_at
 from sentra_sim.engine.compiled.queues import link, new_node, put
+from sentra_sim.engine.compiled.sessions import accept
+from sentra_sim.engine.compiled.tables import HANDED_OVER, QUEUED, TRANSACTIONAL
 
 
 @plain
@@ -20,11 +22,14 @@ def stamp(sim: Sim, number: int, hop: int) -> None:
 def offer(sim: Sim, number: int, poll: int) -> None:
     """Hands a poll to a station."""
     station = station_at(sim, number)
-    if station.handover >= 0:
+    if station.intake == QUEUED:
+        put(sim, station.server, station.work, poll)
+        return
+    if station.intake == HANDED_OVER:
         push(sim, delay_of(sim, station.handover), HANDED, number, poll)
         return
-    if station.flush == 0.0:
-        put(sim, station.server, station.work, poll)
+    if station.intake == TRANSACTIONAL:
+        accept(sim, station.store, poll)
         return
     link(sim, station, new_node(sim, NONE, poll))
     if station.writer_waiting:
@@ -36,7 +41,7 @@ def offer(sim: Sim, number: int, poll: int) -> None:
 def offer_last(sim: Sim, number: int, poll: int) -> None:
     """Hands a poll to a station, as the last act of whatever calls it."""
     station = station_at(sim, number)
-    if station.flush == 0.0:
+    if station.intake == QUEUED:
         put_last(sim, station.server, station.work, poll)
     else:
         offer(sim, number, poll)

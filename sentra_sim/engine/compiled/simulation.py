@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentra_sim.engine.changes import Change, check_change
-from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, begin, finish, play_until
+from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, arm, begin, finish, play_until, switch_store
 from sentra_sim.engine.compiled.tables import Tables, build_tables
 from sentra_sim.engine.plan import Plan
+from sentra_sim.engine.tallies import tallies_of
 from sentra_sim.engine.trace import Trace, host_busy, used_seconds
 
 FIRST_ROOM = 1024
@@ -58,6 +60,8 @@ class CompiledSimulation:
 
     def _start(self) -> None:
         self.tables: Tables = build_tables(self.plan, self.room)
+        if len(self.tables.arrays["commands"]) > 0:
+            arm(self.tables.state)
         self.begun = False  # changes at the very start come before everything, as they do in SimPy
 
     def _step(self, step: Change | float) -> bool:
@@ -75,6 +79,8 @@ class CompiledSimulation:
 def _apply(tables: Tables, change: Change) -> None:
     if change.operation == "demand":
         tables.arrays["works"]["factor"][tables.works_of[change.subject]] = change.value
+    elif change.operation in ("kill", "start"):
+        switch_store(tables.state, tables.store_of[change.subject], int(change.operation == "start"))
 
 
 def _trace(plan: Plan, tables: Tables) -> Trace:
@@ -89,4 +95,10 @@ def _trace(plan: Plan, tables: Tables) -> Trace:
         frame=tables.arrays["event_frame"],
         cpu_s=cpu,
         host_busy_s=host_busy(plan.scenario, cpu),
+        tallies=_tallies(plan, tables),
     )
+
+
+def _tallies(plan: Plan, tables: Tables) -> NDArray[np.float64]:
+    counted = [tables.tally_row(name)[tally] for name, names in tallies_of(plan.scenario).items() for tally in names]
+    return np.array(counted, dtype=np.float64)

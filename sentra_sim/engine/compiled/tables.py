@@ -11,7 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.engine.plan import Plan, background_owners, background_purpose, broker_name, replica_name, station_of
+from sentra_sim.engine.plan import (
+    Plan,
+    background_owners,
+    background_purpose,
+    blocking_purpose,
+    broker_name,
+    child_purpose,
+    replica_name,
+    station_of,
+)
+from sentra_sim.engine.tallies import TRANSACTIONAL as TRANSACTIONAL_TALLIES
 from sentra_sim.engine.trace import process_hosts
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
 from sentra_sim.scenario.schema import AnyStation, Delay, Demand
@@ -28,11 +38,11 @@ def _record(ints: str, floats: str = "") -> np.dtype[np.void]:
 ADDRESSES = (
     "heap soon ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers followers replicas calls "
-    "stations links backgrounds cpu virtual"
+    "stations links backgrounds cpu virtual stores commands"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
-    "hop_count second_count partition_count"
+    "hop_count second_count partition_count store_count"
 )
 
 
@@ -78,16 +88,27 @@ BROKER = _record(
 REPLICA = _record("thread fetch_work process_work finish_work head tail waiting poll call")
 STATION = _record(
     "server work delay handover hop link_first links called thread writer_waiting head tail "
-    "second_server second_work second_hop",
+    "second_server second_work second_hop intake store",
     "flush last_start",
 )
 BACKGROUND = _record("thread work", "every due")
+STORE = _record(
+    "station connections in_use waiting ready due committing outbox fsync siblings flushing life up starting "
+    "events every_events notify batch relay_thread relay_work asleep relay_up command_first commands",
+    "commit_delay page_writes every due_at stall until slowdown pages page unchanged restart redo poll looked "
+    + " ".join(TRANSACTIONAL_TALLIES),
+)
+COMMAND = _record("work child thread store running", "every first")
 
 
 SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
 
 # Roles of threads: whose loop goes on when the thread's job is done.
 SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK = range(9)
+SESSION, CHILD, RELAY = range(9, 12)
+
+# Intakes of stations: what happens to a poll that is handed to one.
+QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL = range(4)
 
 
 @dataclass(frozen=True)
@@ -100,6 +121,11 @@ class Tables:
     state: Table
     arrays: dict[str, NDArray[Any]]
     works_of: dict[str, list[int]]  # rows of `works` by station
+    store_of: dict[str, int]  # rows of `stores` by station
+
+    def tally_row(self, name: str) -> np.void:
+        """Returns the row with the tallies of a station."""
+        return self.arrays["stores"][self.store_of[name]]  # type: ignore[no-any-return]
 
 
 def build_tables(plan: Plan, room: int) -> Tables:
@@ -135,6 +161,10 @@ class _Builder:
         self.links: list[int] = []
         self.followers: list[int] = []
         self.backgrounds: list[dict[str, float]] = []
+        self.stores: list[dict[str, float]] = []
+        self.store_of: dict[str, int] = {}
+        self.commands: list[dict[str, float]] = []
+        self.idle_threads: dict[int, list[int]] = {}  # of queues whose threads nothing else sets to wait
 
     def build(self, room: int) -> Tables:
         """Numbers all stations and returns the tables."""
@@ -157,8 +187,8 @@ class _Builder:
             "nodes": _free_nodes(room),
             "hosts": self._hosts(),
             "lanes": _rows(LANE, lanes),
+            "servers": self._server_rows(),
             "threads": _rows(THREAD, self.threads),
-            "servers": _rows(SERVER, [{"head": -1, "idle_head": -1}] * self.servers),
             "works": _rows(WORK, self.works),
             "delays": _rows(DELAY, self.delays),
             "draws": np.concatenate(self.draws),
@@ -180,6 +210,8 @@ class _Builder:
             "stations": _rows(STATION, stations),
             "links": np.array(self.links, dtype=np.int64),
             "backgrounds": _rows(BACKGROUND, self.backgrounds),
+            "stores": _rows(STORE, self.stores),
+            "commands": _rows(COMMAND, self.commands),
             "cpu": np.zeros((len(process_hosts(scenario)), seconds)),
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
         }
@@ -196,10 +228,11 @@ class _Builder:
             "hop_count": len(self.hop),
             "second_count": seconds,
             "partition_count": partitions,
+            "store_count": len(self.stores),
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
-        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of)
+        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of, self.store_of)
 
     def _fill(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -258,6 +291,14 @@ class _Builder:
     def _delay(self, key: tuple[str, str], delay: Delay) -> int:
         self.delays.append(self._draw(key) | {"mean": delay.mean_s})
         return len(self.delays) - 1
+
+    def _server_rows(self) -> Table:
+        rows: list[dict[str, float]] = [{"head": -1, "idle_head": -1} for _ in range(self.servers)]
+        for server, threads in self.idle_threads.items():
+            rows[server] |= {"idle_head": threads[0], "idle_tail": threads[-1]}
+            for thread, after in zip(threads, [*threads[1:], -1], strict=True):
+                self.threads[thread]["next"] = after
+        return _rows(SERVER, rows)
 
     def _server(self) -> int:
         self.servers += 1
@@ -344,6 +385,7 @@ class _Builder:
                 "work": self._work((name, "send"), station.send),
                 "second_work": self._work((name, "receive"), station.receive),
                 "handover": self._delay((name, "handover"), station.handover),
+                "intake": HANDED_OVER,
                 "delay": self._delay((name, "network"), station.network),
                 "hop": self.hop[station.hops[0]],
                 "second_hop": self.hop[station.hops[1]],
@@ -364,8 +406,73 @@ class _Builder:
         self.links.extend(self.served.index(successor) for successor in station.to)
         if isinstance(station, Store) and station.flush_s > 0.0:
             row |= {"thread": self._thread(WRITE, unit, station, process, station.host), "flush": station.flush_s}
+            row["intake"] = GATHERED
+        elif isinstance(station, Store) and station.is_transactional:
+            row |= {"intake": TRANSACTIONAL, "store": len(self.stores)}
+            self.store_of[name] = len(self.stores)
+            self.stores.append(self._transactional(name, station))
         else:
             row["server"] = self._queue(SERVE, unit, station, process, station.host, threads=station.threads)
+        return row
+
+    def _transactional(self, name: str, spec: Store) -> dict[str, float]:
+        number, process = len(self.stores), self.process[name]
+        checkpoint, relay, recovery = spec.checkpoint, spec.relay, spec.recovery
+        row: dict[str, float] = {
+            "station": self.served.index(name),
+            "connections": spec.connections,
+            "waiting": self._server(),
+            "ready": self._server(),
+            "due": self._server(),
+            "committing": self._server(),
+            "outbox": self._server(),
+            "fsync": self._delay((name, "fsync"), spec.fsync) if spec.fsync.mean_s > 0.0 else -1,
+            "siblings": spec.commit_siblings,
+            "commit_delay": spec.commit_delay_s,
+            "up": 1,
+            "asleep": 1,
+            "relay_up": 1,
+            "relay_work": -1,
+            "due_at": np.inf,
+            "slowdown": 1.0,
+            "command_first": len(self.commands),
+            "commands": len(spec.blocking),
+        }
+        threads = [self._thread(SESSION, number, spec, process, spec.host) for _ in range(spec.threads)]
+        self.idle_threads[int(row["ready"])] = threads
+        if checkpoint is not None:
+            row |= {
+                "every": checkpoint.every_s,
+                "due_at": checkpoint.every_s,
+                "every_events": checkpoint.every_events,
+                "stall": checkpoint.seconds,
+                "slowdown": checkpoint.slowdown,
+                "pages": checkpoint.pages,
+                "page": checkpoint.page_s,
+                "unchanged": checkpoint.pages,
+            }
+        if relay is not None:
+            row |= {
+                "relay_thread": self._thread(RELAY, number, spec, process, spec.host),
+                "relay_work": self._work((name, "relay"), relay.demand),
+                "poll": relay.poll_s,
+                "batch": relay.batch_events,
+                "notify": relay.notify,
+            }
+        if recovery is not None:
+            row |= {"restart": recovery.restart_s, "redo": recovery.redo_event_s}
+        for at, command in enumerate(spec.blocking):
+            key = (name, blocking_purpose(at))
+            self.commands.append(
+                {
+                    "work": self._work(key, command.demand),
+                    "child": self._work((name, child_purpose(at)), command.child),
+                    "thread": self._thread(CHILD, len(self.commands), spec, process, spec.host),
+                    "store": number,
+                    "every": command.every_s,
+                    "first": command.every_s * self.plan.phase[key],
+                }
+            )
         return row
 
     def _backgrounds(self) -> None:

@@ -9,15 +9,17 @@ from sentra_sim.engine.compiled.consumers import consumer_done
 from sentra_sim.engine.compiled.edge import edge_done
 from sentra_sim.engine.compiled.jobs import next_job
 from sentra_sim.engine.compiled.log import appended, produce, replicated
-from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, inline, thread_at
+from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, command_at, inline, thread_at
+from sentra_sim.engine.compiled.relay import relay_done
 from sentra_sim.engine.compiled.served import served
 from sentra_sim.engine.compiled.source import source_next
 from sentra_sim.engine.compiled.stores import written
-from sentra_sim.engine.compiled.tables import BATCHER, CONSUMER, LOG, SERVE, SOURCE, TICK, WRITE
+from sentra_sim.engine.compiled.tables import BATCHER, CHILD, CONSUMER, LOG, RELAY, SERVE, SESSION, SOURCE, TICK, WRITE
+from sentra_sim.engine.compiled.transactions import store_worked
 
 
 @inline
-def done(sim: Sim, thread: int) -> None:
+def done(sim: Sim, thread: int) -> None:  # noqa: PLR0912 - one branch a role
     """A thread's job is done: its station goes on, then the thread looks for its next job."""
     row = thread_at(sim, thread)
     role, ref = row.role, row.ref
@@ -46,5 +48,11 @@ def done(sim: Sim, thread: int) -> None:
         served(sim, thread)
     elif role == WRITE:
         written(sim, thread)
+    elif role == SESSION:
+        store_worked(sim, thread)
+    elif role == CHILD:
+        command_at(sim, row.unit).running = 0
+    elif role == RELAY:
+        relay_done(sim, row.unit)
     else:
         edge_done(sim, thread)

@@ -23,6 +23,9 @@ class ReferenceSimulation:
         self.batcher = BatcherModel(self.world, self.log)
         self.world.env.process(source(self.world, self.batcher))
         start_backgrounds(self.world)
+        for name in self.world.scenario.stations:
+            if name in self.world.stores:
+                self.world.stores[name].arm()
 
     @property
     def now_s(self) -> float:
@@ -40,6 +43,8 @@ class ReferenceSimulation:
         check_change(self.world.scenario, change)
         if change.operation == "demand":
             self.world.factor[change.subject] = change.value
+        elif change.subject in self.world.stores:
+            self.world.stores[change.subject].change(change.operation, change.value)
 
     def trace(self) -> Trace:
         """Plays to the end."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from sentra_sim.engine.plan import Plan, station_of
 from sentra_sim.engine.reference.hosts import Draws, Thread, Work, make_host
+from sentra_sim.engine.tallies import tallies_of
 from sentra_sim.engine.trace import Trace, host_busy, process_hosts, used_seconds
 from sentra_sim.scenario import hop_edges, processes
 from sentra_sim.scenario.schema import Delay, Demand
@@ -45,6 +47,19 @@ class Batch:
         self.events += frame.events
 
 
+class Special(Protocol):
+    """A station with timers, tallies, and changes of its own."""
+
+    def arm(self) -> None:
+        """Sets the timers that are set before anything else."""
+
+    def tallies(self) -> dict[str, float]:
+        """Returns what the station has counted, in the order of `tallies`."""
+
+    def change(self, operation: str, value: float) -> None:
+        """Makes a change."""
+
+
 class World:
     """What all stations share: the clock, the hosts, the frames, the CPU accounts, the plan's numbers."""
 
@@ -60,6 +75,7 @@ class World:
         self.frames: list[Frame] = []
         self.event_frame = np.full(len(plan.partition), -1, dtype=np.int64)
         self.polls = 0
+        self.stores: dict[str, Special] = {}  # stores and edges with timers and tallies, which changes may be about
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
 
     def finish(self) -> Trace:
@@ -76,7 +92,12 @@ class World:
             frame=self.event_frame,
             cpu_s=cpu_s,
             host_busy_s=host_busy(plan.scenario, cpu_s),
+            tallies=self._tallies(),
         )
+
+    def _tallies(self) -> NDArray[np.float64]:
+        counted = {name: self.stores[name].tallies() for name in tallies_of(self.scenario)}
+        return np.array([value for tallies in counted.values() for value in tallies.values()], dtype=np.float64)
 
     def thread(self, process: int, *, low: bool) -> Thread:
         """Returns a new thread of a process, on the process's host."""

@@ -1,0 +1,24 @@
+"""What stores and edges count during a run, by name: whatever no hop of a frame shows."""
+
+from __future__ import annotations
+
+from sentra_sim.scenario import Scenario, Store
+
+TRANSACTIONAL = ("commits", "flushes", "images", "checkpoints", "retried", "recoveries", "relayed")
+COLUMNAR = ("inserts", "parts", "most_parts", "merges", "merged_rows", "delayed_inserts", "refused_inserts")
+
+
+def tally_names(scenario: Scenario) -> tuple[str, ...]:
+    """Returns the names of a run's tallies, `station.tally`, in the order of the stations."""
+    return tuple(f"{name}.{tally}" for name, tallies in tallies_of(scenario).items() for tally in tallies)
+
+
+def tallies_of(scenario: Scenario) -> dict[str, tuple[str, ...]]:
+    """Returns what each station counts; those that count nothing are left out."""
+    kinds: dict[str, tuple[str, ...]] = {}
+    for name, station in scenario.stations.items():
+        if isinstance(station, Store) and station.is_transactional:
+            kinds[name] = TRANSACTIONAL
+        elif isinstance(station, Store) and station.is_columnar:
+            kinds[name] = COLUMNAR
+    return kinds

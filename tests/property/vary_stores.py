@@ -1,0 +1,70 @@
+"""Random stores for the tests that hold the engines equal."""
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from sentra_sim.engine import Change
+from sentra_sim.scenario import Scenario, Store
+
+every_s = st.sampled_from([0.02, 0.05, 0.1])
+
+
+def vary_stores(
+    draw: st.DrawFn, stations: dict[str, Any], demands: st.SearchStrategy, delays: st.SearchStrategy
+) -> None:
+    """Gives some of the stores what stores can have."""
+    for station in stations.values():
+        if station["kind"] == "store" and station["flush_s"] == 0.0 and draw(st.booleans()):
+            station |= draw(_transactional(demands, delays))
+
+
+def _transactional(demands: st.SearchStrategy, delays: st.SearchStrategy) -> st.SearchStrategy:
+    checkpoint = st.fixed_dictionaries(
+        {
+            "every_s": every_s,
+            "every_events": st.sampled_from([0, 0, 20]),
+            "seconds": st.sampled_from([0.0, 0.01, 0.1]),
+            "slowdown": st.floats(1.0, 9.0),
+            "pages": st.integers(0, 50),
+            "page_s": st.sampled_from([0.0, 1e-4]),
+        }
+    )
+    relay = st.fixed_dictionaries(
+        {
+            "poll_s": st.sampled_from([0.001, 0.01, 0.05]),
+            "batch_events": st.integers(1, 30),
+            "notify": st.booleans(),
+            "demand": demands,
+        }
+    )
+    blocking = st.fixed_dictionaries({"every_s": every_s, "demand": demands, "child": demands})
+    return st.fixed_dictionaries(
+        {},
+        optional={
+            "connections": st.integers(1, 3),
+            "fsync": delays,
+            "commit_delay_s": st.sampled_from([0.0, 1e-3]),
+            "commit_siblings": st.integers(0, 2),
+            "checkpoint": checkpoint,
+            "relay": relay,
+            "blocking": st.lists(blocking, max_size=2),
+            "recovery": st.fixed_dictionaries(
+                {"restart_s": st.sampled_from([0.0, 0.01]), "redo_event_s": st.floats(0.0, 1e-3)}
+            ),
+        },
+    )
+
+
+def store_changes(scenario: Scenario) -> st.SearchStrategy[list[Change]]:
+    """Kills and starts of the stores that can be started again."""
+    names = [name for name, station in scenario.stations.items() if isinstance(station, Store) and station.recovery]
+    if not names:
+        return st.just([])
+    change = st.builds(
+        Change,
+        at_s=st.one_of(st.floats(0.0, 0.6), st.sampled_from([0.0, 0.1])),
+        operation=st.sampled_from(["kill", "start"]),
+        subject=st.sampled_from(names),
+    )
+    return st.lists(change, max_size=6)
