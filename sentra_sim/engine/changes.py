@@ -9,7 +9,7 @@ from sentra_sim.engine.trace import Trace
 from sentra_sim.errors import InputError
 from sentra_sim.scenario import Scenario, Store
 
-Operation = Literal["demand", "kill", "start"]
+Operation = Literal["demand", "kill", "start", "store-replicas"]
 
 
 class Change(NamedTuple):
@@ -20,6 +20,7 @@ class Change(NamedTuple):
     | `demand` | station | factor on all its CPU demands, for jobs that start from now on |
     | `kill` | store with `recovery` | none: its process ends, and with it the work on polls, which their callers bring again |
     | `start` | the same | none: it recovers, then serves again |
+    | `store-replicas` | store with `flush_s` | how many replicas get polls, up to `max_replicas` |
     """
 
     at_s: float
@@ -71,6 +72,18 @@ def check_change(scenario: Scenario, change: Change) -> None:
             raise InputError(f"demand: {change.subject}: must be a factor >= 0, got {change.value}; 1 changes nothing")
     elif change.operation in ("kill", "start"):
         _check_killable(scenario, change)
+    elif change.operation == "store-replicas":
+        _check_store_replicas(scenario, change)
+
+
+def _check_store_replicas(scenario: Scenario, change: Change) -> None:
+    station = scenario.stations.get(change.subject)
+    most = station.most_replicas if isinstance(station, Store) and station.is_columnar else 0
+    if not (1 <= change.value <= most and change.value == int(change.value)):
+        raise InputError(
+            f"store-replicas: {change.subject}: must be a whole number from 1 to max_replicas ({most}), got {change.value}; "
+            "raise the store's max_replicas"
+        )
 
 
 def _check_killable(scenario: Scenario, change: Change) -> None:

@@ -7,6 +7,8 @@ from sentra_sim.scenario import Scenario, Store
 TRANSACTIONAL = ("commits", "flushes", "images", "checkpoints", "retried", "recoveries", "relayed")
 COLUMNAR = ("inserts", "parts", "most_parts", "merges", "merged_rows", "delayed_inserts", "refused_inserts")
 
+TIERS = 16  # of the sizes of a columnar store's parts; what the last one holds is merged into itself
+
 
 def tally_names(scenario: Scenario) -> tuple[str, ...]:
     """Returns the names of a run's tallies, `station.tally`, in the order of the stations."""

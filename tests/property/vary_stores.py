@@ -16,7 +16,9 @@ def vary_stores(
     """Gives some of the stores what stores can have."""
     for station in stations.values():
         if station["kind"] == "store" and station["flush_s"] == 0.0 and draw(st.booleans()):
-            station |= draw(_transactional(demands, delays))
+            station.update(draw(_transactional(demands, delays)))
+        elif station["kind"] == "store" and station["flush_s"] > 0.0 and draw(st.booleans()):
+            station.update(draw(_columnar(demands)))
 
 
 def _transactional(demands: st.SearchStrategy, delays: st.SearchStrategy) -> st.SearchStrategy:
@@ -56,15 +58,44 @@ def _transactional(demands: st.SearchStrategy, delays: st.SearchStrategy) -> st.
     )
 
 
+def _columnar(demands: st.SearchStrategy) -> st.SearchStrategy:
+    merges = st.fixed_dictionaries(
+        {
+            "fan_in": st.integers(2, 4),
+            "threads": st.integers(1, 2),
+            "demand": demands,
+            "parts_to_delay": st.integers(1, 3),
+            "parts_to_throw": st.integers(4, 6),
+            "min_delay_s": st.sampled_from([0.0, 0.01]),
+            "max_delay_s": st.sampled_from([0.0, 0.1]),
+            "retry_s": st.sampled_from([0.01, 0.05]),
+        }
+    )
+    return st.fixed_dictionaries(
+        {"flush_s": st.sampled_from([0.002, 0.01])},
+        optional={"merges": merges, "replicas": st.integers(1, 3), "max_replicas": st.integers(1, 3)},
+    )
+
+
 def store_changes(scenario: Scenario) -> st.SearchStrategy[list[Change]]:
-    """Kills and starts of the stores that can be started again."""
-    names = [name for name, station in scenario.stations.items() if isinstance(station, Store) and station.recovery]
-    if not names:
-        return st.just([])
-    change = st.builds(
+    """Draws what may happen to the stores of a scenario on the way."""
+    changes = [
+        _changes(["kill", "start"], name, st.just(0.0))
+        for name, station in scenario.stations.items()
+        if isinstance(station, Store) and station.recovery
+    ] + [
+        _changes(["store-replicas"], name, st.integers(1, station.most_replicas).map(float))
+        for name, station in scenario.stations.items()
+        if isinstance(station, Store) and station.is_columnar
+    ]
+    return st.lists(st.one_of(changes), max_size=6) if changes else st.just([])
+
+
+def _changes(operations: list[str], subject: str, values: st.SearchStrategy[float]) -> st.SearchStrategy[Change]:
+    return st.builds(
         Change,
         at_s=st.one_of(st.floats(0.0, 0.6), st.sampled_from([0.0, 0.1])),
-        operation=st.sampled_from(["kill", "start"]),
-        subject=st.sampled_from(names),
+        operation=st.sampled_from(operations),
+        subject=st.just(subject),
+        value=values,
     )
-    return st.lists(change, max_size=6)

@@ -36,11 +36,11 @@ def change_pages(store: Row, events: int, now: float) -> float:
     images = store.unchanged * (1.0 - (1.0 - 1.0 / store.pages) ** float(events))
     store.unchanged -= images
     store.images += images
-    return images * store.page
+    return float(images * store.page)
 
 
 @plain
 def flush_slowdown(store: Row, now: float) -> float:
     """Returns the factor on a flush that begins now."""
     look_for_checkpoint(store, now)
-    return store.slowdown if now < store.until else 1.0  # type: ignore[no-any-return]
+    return store.slowdown if now < store.until else 1.0

@@ -5,9 +5,10 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.calendar import HANDED, NONE, WRITER_WOKEN, delay_of, push
 from sentra_sim.engine.compiled.jobs import put_last
 from sentra_sim.engine.compiled.memory import Sim, hop_at, plain, poll_at, poll_frame_at, station_at
+from sentra_sim.engine.compiled.parts import gather
 from sentra_sim.engine.compiled.queues import link, new_node, put
 from sentra_sim.engine.compiled.sessions import accept
-from sentra_sim.engine.compiled.tables import HANDED_OVER, QUEUED, TRANSACTIONAL
+from sentra_sim.engine.compiled.tables import COLUMNAR_STORE, HANDED_OVER, QUEUED, TRANSACTIONAL
 
 
 @plain
@@ -30,6 +31,9 @@ def offer(sim: Sim, number: int, poll: int) -> None:
         return
     if station.intake == TRANSACTIONAL:
         accept(sim, station.store, poll)
+        return
+    if station.intake == COLUMNAR_STORE:
+        gather(sim, station.store, poll)
         return
     link(sim, station, new_node(sim, NONE, poll))
     if station.writer_waiting:

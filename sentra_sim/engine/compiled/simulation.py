@@ -79,6 +79,8 @@ class CompiledSimulation:
 def _apply(tables: Tables, change: Change) -> None:
     if change.operation == "demand":
         tables.arrays["works"]["factor"][tables.works_of[change.subject]] = change.value
+    elif change.operation == "store-replicas":
+        tables.tally_row(change.subject)["active"] = int(change.value)
     elif change.operation in ("kill", "start"):
         switch_store(tables.state, tables.store_of[change.subject], int(change.operation == "start"))
 

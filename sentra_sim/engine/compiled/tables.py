@@ -21,6 +21,8 @@ from sentra_sim.engine.plan import (
     replica_name,
     station_of,
 )
+from sentra_sim.engine.tallies import COLUMNAR as COLUMNAR_TALLIES
+from sentra_sim.engine.tallies import TIERS
 from sentra_sim.engine.tallies import TRANSACTIONAL as TRANSACTIONAL_TALLIES
 from sentra_sim.engine.trace import process_hosts
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
@@ -38,7 +40,7 @@ def _record(ints: str, floats: str = "") -> np.dtype[np.void]:
 ADDRESSES = (
     "heap soon ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers followers replicas calls "
-    "stations links backgrounds cpu virtual stores commands"
+    "stations links backgrounds cpu virtual stores commands columnars writers tiers"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
@@ -98,6 +100,12 @@ STORE = _record(
     "commit_delay page_writes every due_at stall until slowdown pages page unchanged restart redo poll looked "
     + " ".join(TRANSACTIONAL_TALLIES),
 )
+COLUMNAR = _record(
+    "station first active turn fan_in merge_work parts_to_delay parts_to_throw",
+    "min_delay max_delay retry " + " ".join(COLUMNAR_TALLIES),
+)
+WRITER = _record("store thread head tail busy rows parts merging tiers", "last_start")
+TIER = _record("head tail count")
 COMMAND = _record("work child thread store running", "every first")
 
 
@@ -105,10 +113,10 @@ SOON = 32  # calendar entries in the sorted list; one more row takes what comes 
 
 # Roles of threads: whose loop goes on when the thread's job is done.
 SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK = range(9)
-SESSION, CHILD, RELAY = range(9, 12)
+SESSION, CHILD, RELAY, INSERT, MERGE = range(9, 14)
 
 # Intakes of stations: what happens to a poll that is handed to one.
-QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL = range(4)
+QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL, COLUMNAR_STORE = range(5)
 
 
 @dataclass(frozen=True)
@@ -121,11 +129,12 @@ class Tables:
     state: Table
     arrays: dict[str, NDArray[Any]]
     works_of: dict[str, list[int]]  # rows of `works` by station
-    store_of: dict[str, int]  # rows of `stores` by station
+    kind_of: dict[str, str]  # in which table a station with tallies has its row
+    store_of: dict[str, int]  # and which row
 
     def tally_row(self, name: str) -> np.void:
         """Returns the row with the tallies of a station."""
-        return self.arrays["stores"][self.store_of[name]]  # type: ignore[no-any-return]
+        return self.arrays[self.kind_of[name]][self.store_of[name]]  # type: ignore[no-any-return]
 
 
 def build_tables(plan: Plan, room: int) -> Tables:
@@ -162,8 +171,11 @@ class _Builder:
         self.followers: list[int] = []
         self.backgrounds: list[dict[str, float]] = []
         self.stores: list[dict[str, float]] = []
+        self.kind_of: dict[str, str] = {}
         self.store_of: dict[str, int] = {}
         self.commands: list[dict[str, float]] = []
+        self.columnars: list[dict[str, float]] = []
+        self.writers: list[dict[str, float]] = []
         self.idle_threads: dict[int, list[int]] = {}  # of queues whose threads nothing else sets to wait
 
     def build(self, room: int) -> Tables:
@@ -212,6 +224,9 @@ class _Builder:
             "backgrounds": _rows(BACKGROUND, self.backgrounds),
             "stores": _rows(STORE, self.stores),
             "commands": _rows(COMMAND, self.commands),
+            "columnars": _rows(COLUMNAR, self.columnars),
+            "writers": _rows(WRITER, self.writers),
+            "tiers": _rows(TIER, [{"head": -1}] * (TIERS * len(self.writers))),
             "cpu": np.zeros((len(process_hosts(scenario)), seconds)),
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
         }
@@ -232,7 +247,7 @@ class _Builder:
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
-        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of, self.store_of)
+        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of, self.kind_of, self.store_of)
 
     def _fill(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -404,12 +419,16 @@ class _Builder:
             "writer_waiting": 1,
         }
         self.links.extend(self.served.index(successor) for successor in station.to)
-        if isinstance(station, Store) and station.flush_s > 0.0:
+        if isinstance(station, Store) and station.is_columnar:
+            row |= {"intake": COLUMNAR_STORE, "store": len(self.columnars), "flush": station.flush_s}
+            self.kind_of[name], self.store_of[name] = "columnars", len(self.columnars)
+            self.columnars.append(self._columnar(name, station))
+        elif isinstance(station, Store) and station.flush_s > 0.0:
             row |= {"thread": self._thread(WRITE, unit, station, process, station.host), "flush": station.flush_s}
             row["intake"] = GATHERED
         elif isinstance(station, Store) and station.is_transactional:
             row |= {"intake": TRANSACTIONAL, "store": len(self.stores)}
-            self.store_of[name] = len(self.stores)
+            self.kind_of[name], self.store_of[name] = "stores", len(self.stores)
             self.stores.append(self._transactional(name, station))
         else:
             row["server"] = self._queue(SERVE, unit, station, process, station.host, threads=station.threads)
@@ -471,6 +490,41 @@ class _Builder:
                     "store": number,
                     "every": command.every_s,
                     "first": command.every_s * self.plan.phase[key],
+                }
+            )
+        return row
+
+    def _columnar(self, name: str, spec: Store) -> dict[str, float]:
+        number, process, merges = len(self.columnars), self.process[name], spec.merges
+        row: dict[str, float] = {
+            "station": self.served.index(name),
+            "first": len(self.writers),
+            "active": spec.replicas,
+        }
+        if merges is not None:
+            row |= {
+                "fan_in": merges.fan_in,
+                "merge_work": self._work((name, "merge"), merges.demand),
+                "parts_to_delay": merges.parts_to_delay,
+                "parts_to_throw": merges.parts_to_throw,
+                "min_delay": merges.min_delay_s,
+                "max_delay": merges.max_delay_s,
+                "retry": merges.retry_s,
+            }
+        for _ in range(spec.most_replicas):
+            unit, merging = len(self.writers), self._server()
+            thread = self._thread(INSERT, unit, spec, process, spec.host)
+            if merges is not None:
+                threads = [self._thread(MERGE, unit, spec, process, spec.host) for _ in range(merges.threads)]
+                self.idle_threads[merging] = threads
+            self.writers.append(
+                {
+                    "store": number,
+                    "thread": thread,
+                    "head": -1,
+                    "merging": merging,
+                    "tiers": TIERS * unit,
+                    "last_start": -1.0,
                 }
             )
         return row

@@ -10,11 +10,25 @@ from sentra_sim.engine.compiled.edge import edge_done
 from sentra_sim.engine.compiled.jobs import next_job
 from sentra_sim.engine.compiled.log import appended, produce, replicated
 from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, command_at, inline, thread_at
+from sentra_sim.engine.compiled.parts import inserted, merged
 from sentra_sim.engine.compiled.relay import relay_done
 from sentra_sim.engine.compiled.served import served
 from sentra_sim.engine.compiled.source import source_next
 from sentra_sim.engine.compiled.stores import written
-from sentra_sim.engine.compiled.tables import BATCHER, CHILD, CONSUMER, LOG, RELAY, SERVE, SESSION, SOURCE, TICK, WRITE
+from sentra_sim.engine.compiled.tables import (
+    BATCHER,
+    CHILD,
+    CONSUMER,
+    INSERT,
+    LOG,
+    MERGE,
+    RELAY,
+    SERVE,
+    SESSION,
+    SOURCE,
+    TICK,
+    WRITE,
+)
 from sentra_sim.engine.compiled.transactions import store_worked
 
 
@@ -54,5 +68,9 @@ def done(sim: Sim, thread: int) -> None:  # noqa: PLR0912 - one branch a role
         command_at(sim, row.unit).running = 0
     elif role == RELAY:
         relay_done(sim, row.unit)
+    elif role == INSERT:
+        inserted(sim, row.unit)
+    elif role == MERGE:
+        merged(sim, thread)
     else:
         edge_done(sim, thread)

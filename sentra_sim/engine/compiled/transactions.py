@@ -5,6 +5,8 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.calendar import (
     COMMAND_DUE,
     NONE,
+    PART_INSERT,
+    PART_TRY,
     RELAY_LOOK,
     STORE_COMMITTED,
     STORE_FLUSH,
@@ -27,6 +29,7 @@ from sentra_sim.engine.compiled.memory import (
     store_at,
     thread_at,
 )
+from sentra_sim.engine.compiled.parts import insert, try_insert
 from sentra_sim.engine.compiled.polls import offer, stamp
 from sentra_sim.engine.compiled.queues import free, link, new_node
 from sentra_sim.engine.compiled.relay import relay_look, relay_put, relay_resume
@@ -218,5 +221,9 @@ def store_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
         relay_look(sim, subject)
     elif kind == COMMAND_DUE:
         command_due(sim, subject)
-    elif kind == STORE_RECOVERED:
+    elif kind == PART_TRY:
+        try_insert(sim, subject)
+    elif kind == PART_INSERT:
+        insert(sim, subject)
+    else:
         store_recovered(sim, subject, detail)

@@ -6,8 +6,8 @@ import simpy
 
 from sentra_sim.engine.reference.edge import BroadcastModel
 from sentra_sim.engine.reference.hosts import Thread
-from sentra_sim.engine.reference.stores import FlushingModel, StoreModel
-from sentra_sim.engine.reference.transactions import TransactionalModel
+from sentra_sim.engine.reference.store_kinds import store_kind
+from sentra_sim.engine.reference.stores import StoreModel
 from sentra_sim.engine.reference.world import Batch, Process, World
 from sentra_sim.scenario import Broadcast, Pool, Store
 
@@ -58,10 +58,8 @@ def make_served(world: World, name: str, *, called: bool) -> ServedModel | Store
     if isinstance(spec, Broadcast):
         return BroadcastModel(world, name, spec)
     assert isinstance(spec, Pool | Store)  # held by check_topology
-    if isinstance(spec, Store) and spec.flush_s > 0.0:
+    kind = store_kind(spec) if isinstance(spec, Store) else None
+    if isinstance(spec, Store) and kind is not None:
         behind = [make_served(world, successor, called=False) for successor in spec.to]
-        return FlushingModel(world, name, spec, behind, called=called)
-    if isinstance(spec, Store) and spec.is_transactional:
-        behind = [make_served(world, successor, called=False) for successor in spec.to]
-        return TransactionalModel(world, name, spec, behind, called=called)
+        return kind(world, name, spec, behind, called=called)
     return ServedModel(world, name, spec, called=called)
