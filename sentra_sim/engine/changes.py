@@ -7,9 +7,9 @@ from typing import Literal, NamedTuple, Protocol
 
 from sentra_sim.engine.trace import Trace
 from sentra_sim.errors import InputError
-from sentra_sim.scenario import Scenario, Store
+from sentra_sim.scenario import Broadcast, Scenario, Store
 
-Operation = Literal["demand", "kill", "start", "store-replicas"]
+Operation = Literal["demand", "kill", "start", "store-replicas", "slow-clients"]
 
 
 class Change(NamedTuple):
@@ -21,6 +21,7 @@ class Change(NamedTuple):
     | `kill` | store with `recovery` | none: its process ends, and with it the work on polls, which their callers bring again |
     | `start` | the same | none: it recovers, then serves again |
     | `store-replicas` | store with `flush_s` | how many replicas get polls, up to `max_replicas` |
+    | `slow-clients` | edge with `subscribers` | share of its subscribers that are slow, 0 to 1 |
     """
 
     at_s: float
@@ -74,6 +75,20 @@ def check_change(scenario: Scenario, change: Change) -> None:
         _check_killable(scenario, change)
     elif change.operation == "store-replicas":
         _check_store_replicas(scenario, change)
+    elif change.operation == "slow-clients":
+        _check_slow_clients(scenario, change)
+
+
+def _check_slow_clients(scenario: Scenario, change: Change) -> None:
+    station = scenario.stations.get(change.subject)
+    if not isinstance(station, Broadcast) or station.subscribers is None:
+        raise InputError(
+            f"slow-clients: must be of a broadcast with subscribers, got {change.subject!r}; add subscribers to one"
+        )
+    if not 0.0 <= change.value <= 1.0:
+        raise InputError(
+            f"slow-clients: {change.subject}: must be a share from 0 to 1, got {change.value}; 0.1 makes a tenth slow"
+        )
 
 
 def _check_store_replicas(scenario: Scenario, change: Change) -> None:

@@ -186,6 +186,9 @@ def _station_streams(name: str, station: AnyStation, messages: int, frames: int,
             yield Stream(name, "send", station.send.noise, frames)
             yield Stream(name, "network", station.network.noise, frames)
             yield Stream(name, "receive", station.receive.noise, frames)
+            if station.subscribers is not None:
+                for purpose in ("deliver", "connect", "reconnect"):
+                    yield Stream(name, purpose, getattr(station.subscribers, purpose).noise, frames)
 
 
 def _store_streams(name: str, store: Store, frames: int, seconds: float) -> Iterator[Stream]:

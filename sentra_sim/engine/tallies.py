@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from sentra_sim.scenario import Scenario, Store
+from sentra_sim.scenario import Broadcast, Scenario, Store
 
 TRANSACTIONAL = ("commits", "flushes", "images", "checkpoints", "retried", "recoveries", "relayed")
 COLUMNAR = ("inserts", "parts", "most_parts", "merges", "merged_rows", "delayed_inserts", "refused_inserts")
+EDGE = (
+    *("writes", "drops", "reconnects", "replayed", "gap"),
+    *("slow_offered", "slow_delivered", "slow_pending", "slow_wait_s", "slow_wait_max_s"),
+)
 
 TIERS = 16  # of the sizes of a columnar store's parts; what the last one holds is merged into itself
 
@@ -23,4 +27,6 @@ def tallies_of(scenario: Scenario) -> dict[str, tuple[str, ...]]:
             kinds[name] = TRANSACTIONAL
         elif isinstance(station, Store) and station.is_columnar:
             kinds[name] = COLUMNAR
+        elif isinstance(station, Broadcast) and station.subscribers is not None:
+            kinds[name] = EDGE
     return kinds

@@ -375,10 +375,38 @@ class Store(Station):
         return self
 
 
+def _full_jitter() -> Delay:
+    return Delay(mean_s=0.5, noise=Noise(dist="quantiles", quantiles=(0.0, 2.0)))
+
+
+class Subscribers(Model):
+    """The clients of an edge, over WebSocket or server-sent events, each of one tenant, spread evenly over the tenants.
+
+    A poll is one message to each client whose tenant has an event in it; `deliver` is spent by message (`frame_s`), after `send`.
+    `slow_share` of the clients read no more than `slow_read_eps` each. What a client has not read waits in its buffer; one with more than
+    `buffer_events` in it, not counting what is sent anew, is cut off. It comes back after `reconnect`, doubled with each time in
+    a row up to `reconnect_max_s` and then times its noise (by default full jitter), for `connect` by client (`frame_s`) and by event that
+    it missed. From its last id on these are sent anew, but those older than `hold_s` are gone. Tenants fall into `groups`;
+    the slow clients of one are alike. The hops are those of the fast ones.
+    """
+
+    count: PositiveInt = 4
+    groups: PositiveInt = 1
+    deliver: Demand = Demand()
+    slow_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    slow_read_eps: PositiveFloat = 1_000.0
+    buffer_events: PositiveFloat = 10_000.0
+    hold_s: PositiveFloat = 15.0
+    reconnect: Delay = Field(default_factory=_full_jitter)
+    reconnect_max_s: PositiveFloat = 30.0
+    connect: Demand = Demand()
+
+
 class Broadcast(Station):
     """Fans a poll out to subscribers.
 
-    `handover` from the station before, `send` on the edge's thread, `network`, then `receive` on the subscriber's thread.
+    `handover` from the station before, `send` on the edge's thread, `network`, then `receive` on the subscriber's thread. With
+    `subscribers` it matters who they are.
     """
 
     kind: Literal["broadcast"]
@@ -388,6 +416,7 @@ class Broadcast(Station):
     network: Delay = Delay()
     receive: Demand = Demand()
     hops: tuple[Hop, Hop] = ("sent", "delivered")
+    subscribers: Subscribers | None = Field(default=None, json_schema_extra=LATER)
 
 
 AnyStation = Annotated[Source | Batcher | Log | ConsumerGroup | Pool | Store | Broadcast, Field(discriminator="kind")]

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sentra_sim.engine import Change
-from sentra_sim.scenario import Scenario, Store
+from sentra_sim.scenario import Broadcast, Scenario, Store
 
 every_s = st.sampled_from([0.02, 0.05, 0.1])
 
@@ -19,6 +19,8 @@ def vary_stores(
             station.update(draw(_transactional(demands, delays)))
         elif station["kind"] == "store" and station["flush_s"] > 0.0 and draw(st.booleans()):
             station.update(draw(_columnar(demands)))
+        elif station["kind"] == "broadcast" and draw(st.booleans()):
+            station["subscribers"] = draw(_subscribers(demands, delays))
 
 
 def _transactional(demands: st.SearchStrategy, delays: st.SearchStrategy) -> st.SearchStrategy:
@@ -77,6 +79,23 @@ def _columnar(demands: st.SearchStrategy) -> st.SearchStrategy:
     )
 
 
+def _subscribers(demands: st.SearchStrategy, delays: st.SearchStrategy) -> st.SearchStrategy:
+    return st.fixed_dictionaries(
+        {
+            "count": st.integers(1, 100),
+            "groups": st.integers(1, 4),
+            "deliver": demands,
+            "slow_share": st.sampled_from([0.0, 0.3, 1.0]),
+            "slow_read_eps": st.sampled_from([1.0, 20.0, 500.0]),
+            "buffer_events": st.sampled_from([0.1, 1.0, 5.0]),
+            "hold_s": st.sampled_from([0.01, 1.0]),
+            "reconnect": delays,
+            "reconnect_max_s": st.sampled_from([0.01, 1.0]),
+            "connect": demands,
+        }
+    )
+
+
 def store_changes(scenario: Scenario) -> st.SearchStrategy[list[Change]]:
     """Draws what may happen to the stores of a scenario on the way."""
     changes = [
@@ -87,6 +106,11 @@ def store_changes(scenario: Scenario) -> st.SearchStrategy[list[Change]]:
         _changes(["store-replicas"], name, st.integers(1, station.most_replicas).map(float))
         for name, station in scenario.stations.items()
         if isinstance(station, Store) and station.is_columnar
+    ]
+    changes += [
+        _changes(["slow-clients"], name, st.sampled_from([0.0, 0.1, 0.7]))
+        for name, station in scenario.stations.items()
+        if isinstance(station, Broadcast) and station.subscribers
     ]
     return st.lists(st.one_of(changes), max_size=6) if changes else st.just([])
 

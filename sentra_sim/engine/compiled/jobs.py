@@ -13,10 +13,12 @@ from sentra_sim.engine.compiled.memory import (
     poll_at,
     request_at,
     server_at,
+    slow_at,
+    station_at,
     thread_at,
 )
 from sentra_sim.engine.compiled.queues import get_job, link, match_jobs, new_node, put
-from sentra_sim.engine.compiled.tables import BATCHER, LOG
+from sentra_sim.engine.compiled.tables import BATCHER, FAN, LOG
 
 
 @plain
@@ -32,6 +34,9 @@ def got(sim: Sim, thread: int) -> None:
             )
     elif row.role == LOG:
         run_job(sim, thread, row.work, request_at(sim, row.ref).frames, request_at(sim, row.ref).events)
+    elif row.role == FAN and row.work != station_at(sim, row.unit).work:
+        slow = slow_at(sim, row.ref)
+        run_job(sim, thread, row.work, int(slow.clients), int(slow.missed * slow.clients))
     else:
         run_job(sim, thread, row.work, poll_at(sim, row.ref).frames, poll_at(sim, row.ref).events)
 

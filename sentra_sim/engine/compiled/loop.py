@@ -41,6 +41,7 @@ from sentra_sim.engine.compiled.queues import get_job, match_jobs
 from sentra_sim.engine.compiled.served import reply_last, visible
 from sentra_sim.engine.compiled.source import source_next, source_send
 from sentra_sim.engine.compiled.stores import flushed, write, writer_due
+from sentra_sim.engine.compiled.subscribers import count_pending, set_slow_share
 from sentra_sim.engine.compiled.threads import done
 from sentra_sim.engine.compiled.transactions import arm_commands, kill_store, start_store, store_event
 
@@ -126,6 +127,12 @@ def switch_store(tables: Any, number: int, on: int) -> None:
 
 
 @numba.njit(cache=True, error_model="numpy")
+def slow_clients(tables: Any, number: int, share: float) -> None:
+    """Sets how many subscribers of an edge are slow."""
+    set_slow_share(tables[0], number, share)
+
+
+@numba.njit(cache=True, error_model="numpy")
 def play_until(tables: Any, end: float) -> int:
     """Plays all events before a time and comes to it, unless a table is full."""
     sim = tables[0]
@@ -153,3 +160,5 @@ def finish(tables: Any) -> None:
     sim = tables[0]
     charge_unfinished(sim)
     count_open(sim)
+    for number in range(sim.edge_count):
+        count_pending(sim, number)

@@ -6,7 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentra_sim.engine.changes import Change, check_change
-from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, arm, begin, finish, play_until, switch_store
+from sentra_sim.engine.compiled.loop import (
+    FULL,
+    OUT_OF_BOUNDS,
+    arm,
+    begin,
+    finish,
+    play_until,
+    slow_clients,
+    switch_store,
+)
 from sentra_sim.engine.compiled.tables import Tables, build_tables
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.tallies import tallies_of
@@ -79,6 +88,8 @@ class CompiledSimulation:
 def _apply(tables: Tables, change: Change) -> None:
     if change.operation == "demand":
         tables.arrays["works"]["factor"][tables.works_of[change.subject]] = change.value
+    elif change.operation == "slow-clients":
+        slow_clients(tables.state, tables.store_of[change.subject], change.value)
     elif change.operation == "store-replicas":
         tables.tally_row(change.subject)["active"] = int(change.value)
     elif change.operation in ("kill", "start"):

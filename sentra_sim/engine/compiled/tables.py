@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentra_sim.engine.audience import groups_of
 from sentra_sim.engine.plan import (
     Plan,
     background_owners,
@@ -22,11 +23,12 @@ from sentra_sim.engine.plan import (
     station_of,
 )
 from sentra_sim.engine.tallies import COLUMNAR as COLUMNAR_TALLIES
+from sentra_sim.engine.tallies import EDGE as EDGE_TALLIES
 from sentra_sim.engine.tallies import TIERS
 from sentra_sim.engine.tallies import TRANSACTIONAL as TRANSACTIONAL_TALLIES
 from sentra_sim.engine.trace import process_hosts
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
-from sentra_sim.scenario.schema import AnyStation, Delay, Demand
+from sentra_sim.scenario.schema import AnyStation, Delay, Demand, Subscribers
 
 Table = NDArray[np.void]
 
@@ -40,11 +42,11 @@ def _record(ints: str, floats: str = "") -> np.dtype[np.void]:
 ADDRESSES = (
     "heap soon ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers followers replicas calls "
-    "stations links backgrounds cpu virtual stores commands columnars writers tiers"
+    "stations links backgrounds cpu virtual stores commands columnars writers tiers edges slow_classes"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
-    "hop_count second_count partition_count store_count"
+    "hop_count second_count partition_count store_count edge_count"
 )
 
 
@@ -106,6 +108,11 @@ COLUMNAR = _record(
 )
 WRITER = _record("store thread head tail busy rows parts merging tiers", "last_start")
 TIER = _record("head tail count")
+EDGE = _record(
+    "station first classes deliver_work connect_work reconnect",
+    "count read buffer hold reconnect_max " + " ".join(EDGE_TALLIES),
+)
+SLOW_CLASS = _record("edge connected", "part share clients backoff unsent behind missed clock left")
 COMMAND = _record("work child thread store running", "every first")
 
 
@@ -113,7 +120,7 @@ SOON = 32  # calendar entries in the sorted list; one more row takes what comes 
 
 # Roles of threads: whose loop goes on when the thread's job is done.
 SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK = range(9)
-SESSION, CHILD, RELAY, INSERT, MERGE = range(9, 14)
+SESSION, CHILD, RELAY, INSERT, MERGE, FAN = range(9, 15)
 
 # Intakes of stations: what happens to a poll that is handed to one.
 QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL, COLUMNAR_STORE = range(5)
@@ -176,6 +183,8 @@ class _Builder:
         self.commands: list[dict[str, float]] = []
         self.columnars: list[dict[str, float]] = []
         self.writers: list[dict[str, float]] = []
+        self.edges: list[dict[str, float]] = []
+        self.slow_classes: list[dict[str, float]] = []
         self.idle_threads: dict[int, list[int]] = {}  # of queues whose threads nothing else sets to wait
 
     def build(self, room: int) -> Tables:
@@ -227,6 +236,8 @@ class _Builder:
             "columnars": _rows(COLUMNAR, self.columnars),
             "writers": _rows(WRITER, self.writers),
             "tiers": _rows(TIER, [{"head": -1}] * (TIERS * len(self.writers))),
+            "edges": _rows(EDGE, self.edges),
+            "slow_classes": _rows(SLOW_CLASS, self.slow_classes),
             "cpu": np.zeros((len(process_hosts(scenario)), seconds)),
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
         }
@@ -244,6 +255,7 @@ class _Builder:
             "second_count": seconds,
             "partition_count": partitions,
             "store_count": len(self.stores),
+            "edge_count": len(self.edges),
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
@@ -393,9 +405,11 @@ class _Builder:
     def _served(self, name: str) -> dict[str, float]:
         station = self.plan.scenario.stations[name]
         unit, process = self.served.index(name), self.process[name]
+        row: dict[str, float]
         if isinstance(station, Broadcast):
-            return {
-                "server": self._queue(SEND, unit, station, process, station.host, threads=1),
+            role = SEND if station.subscribers is None else FAN
+            row = {
+                "server": self._queue(role, unit, station, process, station.host, threads=1),
                 "second_server": self._queue(SUBSCRIBE, unit, station, process + 1, station.subscriber_host, threads=1),
                 "work": self._work((name, "send"), station.send),
                 "second_work": self._work((name, "receive"), station.receive),
@@ -405,8 +419,13 @@ class _Builder:
                 "hop": self.hop[station.hops[0]],
                 "second_hop": self.hop[station.hops[1]],
             }
+            if station.subscribers is not None:
+                row["store"] = len(self.edges)
+                self.kind_of[name], self.store_of[name] = "edges", len(self.edges)
+                self.edges.append(self._edge(name, station.subscribers))
+            return row
         assert isinstance(station, Pool | Store)
-        row: dict[str, float] = {
+        row = {
             "work": self._work((name, "demand"), station.demand),
             "delay": self._delay((name, "delay"), station.delay),
             "handover": -1,
@@ -528,6 +547,35 @@ class _Builder:
                 }
             )
         return row
+
+    def _edge(self, name: str, spec: Subscribers) -> dict[str, float]:
+        slow = spec.count * spec.slow_share
+        groups = groups_of(self.plan.scenario, spec)
+        first = len(self.slow_classes)
+        self.slow_classes.extend(
+            {
+                "edge": len(self.edges),
+                "connected": 1,
+                "part": group.part,
+                "share": group.share,
+                "clients": slow * group.part,
+                "backoff": spec.reconnect.mean_s,
+            }
+            for group in groups
+        )
+        return {
+            "station": self.served.index(name),
+            "first": first,
+            "classes": len(groups),
+            "deliver_work": self._work((name, "deliver"), spec.deliver),
+            "connect_work": self._work((name, "connect"), spec.connect),
+            "reconnect": self._delay((name, "reconnect"), spec.reconnect),
+            "count": spec.count,
+            "read": spec.slow_read_eps,
+            "buffer": spec.buffer_events,
+            "hold": spec.hold_s,
+            "reconnect_max": spec.reconnect_max_s,
+        }
 
     def _backgrounds(self) -> None:
         for name, station in self.plan.scenario.stations.items():

@@ -6,7 +6,7 @@ from sentra_sim.engine.compiled.background import tick_wait
 from sentra_sim.engine.compiled.batcher import buffer
 from sentra_sim.engine.compiled.calendar import ARRIVE, NONE, delay_of, push
 from sentra_sim.engine.compiled.consumers import consumer_done
-from sentra_sim.engine.compiled.edge import edge_done
+from sentra_sim.engine.compiled.edge import edge_done, fan_done
 from sentra_sim.engine.compiled.jobs import next_job
 from sentra_sim.engine.compiled.log import appended, produce, replicated
 from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, command_at, inline, thread_at
@@ -19,6 +19,7 @@ from sentra_sim.engine.compiled.tables import (
     BATCHER,
     CHILD,
     CONSUMER,
+    FAN,
     INSERT,
     LOG,
     MERGE,
@@ -68,6 +69,8 @@ def done(sim: Sim, thread: int) -> None:  # noqa: PLR0912 - one branch a role
         command_at(sim, row.unit).running = 0
     elif role == RELAY:
         relay_done(sim, row.unit)
+    elif role == FAN:
+        fan_done(sim, thread)
     elif role == INSERT:
         inserted(sim, row.unit)
     elif role == MERGE:

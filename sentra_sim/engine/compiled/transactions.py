@@ -7,6 +7,7 @@ from sentra_sim.engine.compiled.calendar import (
     NONE,
     PART_INSERT,
     PART_TRY,
+    RECONNECT,
     RELAY_LOOK,
     STORE_COMMITTED,
     STORE_FLUSH,
@@ -16,6 +17,7 @@ from sentra_sim.engine.compiled.calendar import (
     push,
 )
 from sentra_sim.engine.compiled.checkpoints import begin_checkpoint, change_pages, flush_slowdown, look_for_checkpoint
+from sentra_sim.engine.compiled.edge import reconnect
 from sentra_sim.engine.compiled.hosts import run_job
 from sentra_sim.engine.compiled.memory import (
     Sim,
@@ -223,6 +225,8 @@ def store_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
         command_due(sim, subject)
     elif kind == PART_TRY:
         try_insert(sim, subject)
+    elif kind == RECONNECT:
+        reconnect(sim, subject)
     elif kind == PART_INSERT:
         insert(sim, subject)
     else:

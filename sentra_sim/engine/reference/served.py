@@ -8,6 +8,7 @@ from sentra_sim.engine.reference.edge import BroadcastModel
 from sentra_sim.engine.reference.hosts import Thread
 from sentra_sim.engine.reference.store_kinds import store_kind
 from sentra_sim.engine.reference.stores import StoreModel
+from sentra_sim.engine.reference.subscribers import make_edge
 from sentra_sim.engine.reference.world import Batch, Process, World
 from sentra_sim.scenario import Broadcast, Pool, Store
 
@@ -56,7 +57,7 @@ def make_served(world: World, name: str, *, called: bool) -> ServedModel | Store
     """Returns the model of a station behind the consumers, with all stations behind it."""
     spec = world.scenario.stations[name]
     if isinstance(spec, Broadcast):
-        return BroadcastModel(world, name, spec)
+        return make_edge(world, name, spec)
     assert isinstance(spec, Pool | Store)  # held by check_topology
     kind = store_kind(spec) if isinstance(spec, Store) else None
     if isinstance(spec, Store) and kind is not None:
