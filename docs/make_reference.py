@@ -39,6 +39,12 @@ BLOCKS = (
     schema.Delay,
     schema.Noise,
     schema.Background,
+    schema.Checkpoint,
+    schema.Relay,
+    schema.Blocking,
+    schema.Recovery,
+    schema.Merges,
+    schema.Subscribers,
     schema.Span,
     schema.Bound,
 )

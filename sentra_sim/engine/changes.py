@@ -18,7 +18,7 @@ class Change(NamedTuple):
     | operation | subject | value |
     |---|---|---|
     | `demand` | station | factor on all its CPU demands, for jobs that start from now on |
-    | `kill` | store with `recovery` | none: its process ends, and with it the work on polls, which their callers bring again |
+    | `kill` | pool, store or edge with `recovery` | none: its process ends, and with it the work on polls, which are brought again |
     | `start` | the same | none: it recovers, then serves again |
     | `store-replicas` | store with `flush_s` | how many replicas get polls, up to `max_replicas` |
     | `slow-clients` | edge with `subscribers` | share of its subscribers that are slow, 0 to 1 |
@@ -102,10 +102,9 @@ def _check_store_replicas(scenario: Scenario, change: Change) -> None:
 
 
 def _check_killable(scenario: Scenario, change: Change) -> None:
-    station = scenario.stations.get(change.subject)
-    if not isinstance(station, Store) or station.recovery is None:
-        names = [name for name, at in scenario.stations.items() if isinstance(at, Store) and at.recovery is not None]
+    names = [name for name, station in scenario.stations.items() if getattr(station, "recovery", None) is not None]
+    if change.subject not in names:
         raise InputError(
-            f"{change.operation}: must be of a store with recovery, got {change.subject!r}; "
+            f"{change.operation}: must be of a station with recovery, got {change.subject!r}; "
             f"{'valid names: ' + ', '.join(names) if names else 'add recovery to one'}"
         )

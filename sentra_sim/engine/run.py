@@ -14,6 +14,7 @@ from sentra_sim.engine.changes import Change, Simulation, play
 from sentra_sim.engine.compiled import CompiledSimulation
 from sentra_sim.engine.plan import Plan, prepare
 from sentra_sim.engine.reference import ReferenceSimulation
+from sentra_sim.engine.tallies import tally_names
 from sentra_sim.engine.trace import Trace
 from sentra_sim.errors import InputError
 from sentra_sim.kpi import final_hop
@@ -174,4 +175,5 @@ def _counters(plan: Plan, trace: Trace) -> dict[str, int]:
         "acked": int(trace.events[acked].sum()),
         "delivered": delivered,
         "lost": len(trace.frame) - delivered,
+        **{name: round(value) for name, value in zip(tally_names(plan.scenario), trace.tallies.tolist(), strict=True)},
     }

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sentra_sim.scenario import Broadcast, Scenario, Store
+from sentra_sim.scenario import Broadcast, Pool, Scenario, Store
 
 TRANSACTIONAL = ("commits", "flushes", "images", "checkpoints", "retried", "recoveries", "relayed")
 COLUMNAR = ("inserts", "parts", "most_parts", "merges", "merged_rows", "delayed_inserts", "refused_inserts")
 EDGE = (
-    *("writes", "drops", "reconnects", "replayed", "gap"),
+    *("writes", "drops", "reconnects", "replayed", "gap", "redone", "recoveries"),
     *("slow_offered", "slow_delivered", "slow_pending", "slow_wait_s", "slow_wait_max_s"),
 )
 
@@ -22,7 +22,8 @@ def tally_names(scenario: Scenario) -> tuple[str, ...]:
 def tallies_of(scenario: Scenario) -> dict[str, tuple[str, ...]]:
     """Returns what each station counts; those that count nothing are left out."""
     kinds: dict[str, tuple[str, ...]] = {}
-    for name, station in scenario.stations.items():
+    for name, found in scenario.stations.items():
+        station = found.as_store if isinstance(found, Pool) and found.recovery is not None else found
         if isinstance(station, Store) and station.is_transactional:
             kinds[name] = TRANSACTIONAL
         elif isinstance(station, Store) and station.is_columnar:

@@ -224,8 +224,18 @@ class ConsumerGroup(Station):
     hop: Hop = "started"
 
 
+class Recovery(Model):
+    """What it takes to serve again after a kill: `restart_s`, and of a store `redo_event_s` for each event since its last checkpoint."""
+
+    restart_s: NonNegativeFloat = 0.0
+    redo_event_s: NonNegativeFloat = 0.0
+
+
 class Pool(Station):
-    """`threads` workers that serve one queue in order of arrival; a job is a poll. `delay` follows the CPU work."""
+    """`threads` workers that serve one queue in order of arrival; a job is a poll. `delay` follows the CPU work.
+
+    A killed pool loses the work on its polls, which their callers bring again; with `recovery` it can be started again.
+    """
 
     kind: Literal["pool"]
     threads: PositiveInt = 1
@@ -233,6 +243,13 @@ class Pool(Station):
     delay: Delay = Delay()
     hop: Hop
     to: tuple[Name, ...] = ()
+    recovery: Recovery | None = Field(default=None, json_schema_extra=LATER)
+
+    @property
+    def as_store(self) -> Store:
+        """A store that does the same: what a pool with `recovery` is to the engines."""
+        shared = {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
+        return Store(kind="store", **shared)
 
 
 class Checkpoint(Model):
@@ -279,12 +296,12 @@ class Blocking(Model):
 
 
 class Merges(Model):
-    """ClickHouse's parts: each flush makes one; `fan_in` parts of one size tier are merged into one of the next, `demand` by rows.
+    """ClickHouse's parts: each flush makes one, and `fan_in` parts of one size tier are merged into one of the next, `demand` by rows.
 
-    `threads` merge at a time (`background_pool_size`), small tiers first. With `parts_to_delay` parts or more
-    (`parts_to_delay_insert`) an insert waits
-    `max_delay_s * (parts - parts_to_delay + 1) / (parts_to_throw - parts_to_delay)`, `min_delay_s` at least; with `parts_to_throw` it
-    is refused and tried again after `retry_s`. Parts that are being merged count until the merge is done.
+    `threads` merge at a time (`background_pool_size`), small tiers first; parts that are being merged count until it is done. With
+    `parts_to_delay` parts or more (`parts_to_delay_insert`) an insert waits
+    `max_delay_s * (parts - parts_to_delay + 1) / (parts_to_throw - parts_to_delay)`, `min_delay_s` at least; with
+    `parts_to_throw` (`parts_to_throw_insert`) it is refused and tried again after `retry_s`.
     """
 
     fan_in: Annotated[int, Field(ge=2)] = 8
@@ -301,13 +318,6 @@ class Merges(Model):
         if self.parts_to_throw <= self.parts_to_delay:
             raise ValueError("must set parts_to_throw above parts_to_delay")
         return self
-
-
-class Recovery(Model):
-    """What it takes to serve again after a kill: `restart_s`, and `redo_event_s` for each event committed since the last checkpoint."""
-
-    restart_s: NonNegativeFloat = 0.0
-    redo_event_s: NonNegativeFloat = 0.0
 
 
 class Store(Station):
@@ -382,12 +392,12 @@ def _full_jitter() -> Delay:
 class Subscribers(Model):
     """The clients of an edge, over WebSocket or server-sent events, each of one tenant, spread evenly over the tenants.
 
-    A poll is one message to each client whose tenant has an event in it; `deliver` is spent by message (`frame_s`), after `send`.
-    `slow_share` of the clients read no more than `slow_read_eps` each. What a client has not read waits in its buffer; one with more than
-    `buffer_events` in it, not counting what is sent anew, is cut off. It comes back after `reconnect`, doubled with each time in
-    a row up to `reconnect_max_s` and then times its noise (by default full jitter), for `connect` by client (`frame_s`) and by event that
-    it missed. From its last id on these are sent anew, but those older than `hold_s` are gone. Tenants fall into `groups`;
-    the slow clients of one are alike. The hops are those of the fast ones.
+    A poll is one message to each client whose tenant has an event in it; `deliver` is spent by message (`frame_s`), after
+    `send`. `slow_share` of the clients read no more than `slow_read_eps` each. What a client has not read waits in its buffer; one with
+    more than `buffer_events` in it, not counting what is sent anew, is cut off. It comes back after `reconnect`, doubled
+    with each time in a row up to `reconnect_max_s` and then times its noise (by default full jitter), for `connect` by client
+    (`frame_s`) and by event that it missed. From its last id on these are sent anew; those older than `hold_s` are gone.
+    Tenants fall into `groups`; the slow clients of one are alike. The hops are those of the fast ones.
     """
 
     count: PositiveInt = 4
@@ -406,7 +416,8 @@ class Broadcast(Station):
     """Fans a poll out to subscribers.
 
     `handover` from the station before, `send` on the edge's thread, `network`, then `receive` on the subscriber's thread. With
-    `subscribers` it matters who they are.
+    `subscribers` it matters who they are; a killed edge with `recovery` can then be started again. It does its polls again that were not
+    sent, after it has let in its clients: the fast ones at once, the slow ones as they come back.
     """
 
     kind: Literal["broadcast"]
@@ -417,6 +428,13 @@ class Broadcast(Station):
     receive: Demand = Demand()
     hops: tuple[Hop, Hop] = ("sent", "delivered")
     subscribers: Subscribers | None = Field(default=None, json_schema_extra=LATER)
+    recovery: Recovery | None = Field(default=None, json_schema_extra=LATER)
+
+    @model_validator(mode="after")
+    def _somebody_to_come_back(self) -> Self:
+        if self.recovery is not None and self.subscribers is None:
+            raise ValueError("must set subscribers with recovery")
+        return self
 
 
 AnyStation = Annotated[Source | Batcher | Log | ConsumerGroup | Pool | Store | Broadcast, Field(discriminator="kind")]

@@ -21,6 +21,9 @@ def vary_stores(
             station.update(draw(_columnar(demands)))
         elif station["kind"] == "broadcast" and draw(st.booleans()):
             station["subscribers"] = draw(_subscribers(demands, delays))
+            station["recovery"] = {"restart_s": draw(st.sampled_from([0.0, 0.01]))}
+        elif station["kind"] == "pool" and draw(st.booleans()):
+            station["recovery"] = {"restart_s": draw(st.sampled_from([0.0, 0.01]))}
 
 
 def _transactional(demands: st.SearchStrategy, delays: st.SearchStrategy) -> st.SearchStrategy:
@@ -101,7 +104,7 @@ def store_changes(scenario: Scenario) -> st.SearchStrategy[list[Change]]:
     changes = [
         _changes(["kill", "start"], name, st.just(0.0))
         for name, station in scenario.stations.items()
-        if isinstance(station, Store) and station.recovery
+        if getattr(station, "recovery", None) is not None
     ] + [
         _changes(["store-replicas"], name, st.integers(1, station.most_replicas).map(float))
         for name, station in scenario.stations.items()

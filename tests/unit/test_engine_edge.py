@@ -50,7 +50,9 @@ def test_a_poll_is_one_message_to_each_client_of_its_tenant() -> None:
     deliver = {"frame_s": 20e-6}
     waits = {}
     for tenants in (1, 10):
-        scenario = pipeline({"count": 1_000, "deliver": deliver}, rate_eps=20.0, tenants=tenants, **{"load.key_skew": 0.0})
+        scenario = pipeline(
+            {"count": 1_000, "deliver": deliver}, rate_eps=20.0, tenants=tenants, **{"load.key_skew": 0.0}
+        )
         trace = play(scenario)
         found = tallies(scenario, trace)
         assert found["writes"] == pytest.approx(200 * 1_000 / tenants)
@@ -161,3 +163,17 @@ def test_a_change_of_clients_that_are_not_there_is_refused(
 ) -> None:
     with pytest.raises(InputError, match=words):
         play(pipeline(subscribers), changes=(Change(1.0, "slow-clients", "edge", value),))
+
+
+def test_a_killed_edge_lets_its_clients_in_before_it_sends_on() -> None:
+    """Down from 2 s to 3 s: all wait for the handshakes of the fast clients, 1 ms each; nothing is lost, the slow resume."""
+    subscribers = {"count": 500, "slow_share": 0.1, "connect": {"frame_s": 1e-3}, "deliver": {"frame_s": 1e-6}}
+    scenario = pipeline(subscribers, **{"stations.edge.recovery": {"restart_s": 0.5}})
+    trace = play(scenario, changes=(Change(2.0, "kill", "edge"), Change(2.5, "start", "edge")))
+    sent = hop_times(scenario, trace, "sent")
+    found = tallies(scenario, trace)
+    assert np.isfinite(sent).all()
+    assert not ((sent > 2.0005) & (sent < 3.0 + 0.45)).any()
+    assert found["drops"] == found["reconnects"] == pytest.approx(50)
+    assert found["recoveries"] == 1
+    assert_books(found)

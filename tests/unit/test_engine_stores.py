@@ -233,7 +233,7 @@ def test_a_store_that_stays_down_keeps_what_waits() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (Change(1.0, "kill", "store"), "kill: must be of a store with recovery, got 'store'; add recovery to one"),
+        (Change(1.0, "kill", "store"), "kill: must be of a station with recovery, got 'store'; add recovery to one"),
         (Change(1.0, "store-replicas", "store", 2.0), "from 1 to max_replicas"),
     ],
 )
@@ -253,3 +253,16 @@ def test_a_change_of_what_a_store_has_not_is_refused(change: Change, words: str)
 def test_a_store_writes_in_one_way(store: dict[str, Any], words: str) -> None:
     with pytest.raises(ScenarioError, match=words):
         pipeline(store)
+
+
+def test_a_killed_pool_does_its_polls_again() -> None:
+    """A worker of 30 ms a poll dies and is back after half a second; the poll in its hands is worked on twice."""
+    pool = {"kind": "pool", "host": "box", "demand": {"job_s": 0.03}, "hop": "stored", "recovery": {"restart_s": 0.5}}
+    scenario = pipeline({}, **{"stations.store": pool})
+    calm = play(scenario)
+    trace = play(scenario, changes=(Change(2.01, "kill", "store"), Change(2.02, "start", "store")))
+    stored = hop_times(scenario, trace, "stored")
+    assert np.isfinite(stored).all()
+    assert tally(scenario, trace, "store.retried") == 1
+    assert stored[stored > 2.01].min() == pytest.approx(2.02 + 0.5 + 0.03)
+    assert trace.cpu_s.sum() == pytest.approx(calm.cpu_s.sum() + 0.03)

@@ -12,11 +12,11 @@ from sentra_sim.engine.compiled.memory import Row, Sim, cpu_at, delay_at, draw_a
 from sentra_sim.engine.compiled.tables import SOON
 
 # Kinds of calendar entries. NumPy's integers, as Numba would compile each function anew for every literal that it is called with.
-KINDS = np.arange(28)
+KINDS = np.arange(29)
 GOT, DONE, PUT, SLICE, ALARM, SOURCE_DUE, ARRIVE, LINGER, ACK, AVAILABLE, WAKE, REPLY, VISIBLE, FLUSHED = KINDS[:14]
 WRITER_WOKEN, WRITER_DUE, HEARD, TICK_DUE, HANDED = KINDS[14:19]
 STORE_COMMITTED, STORE_FLUSH, STORE_FLUSHED, STORE_RECOVERED, COMMAND_DUE, RELAY_LOOK = KINDS[19:25]
-PART_TRY, PART_INSERT, RECONNECT = KINDS[25:]
+PART_TRY, PART_INSERT, RECONNECT, EDGE_RECOVERED = KINDS[25:]
 NONE, ONE = KINDS[:2]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.batcher import close_job
-from sentra_sim.engine.compiled.calendar import ONE, quiet
+from sentra_sim.engine.compiled.calendar import NONE, ONE, quiet
 from sentra_sim.engine.compiled.hosts import run_job
 from sentra_sim.engine.compiled.memory import (
+    Row,
     Sim,
+    edge_at,
     first_event_at,
     inline,
     plain,
@@ -22,6 +24,44 @@ from sentra_sim.engine.compiled.tables import BATCHER, FAN, LOG
 
 
 @plain
+def begin_fan(sim: Sim, thread: int) -> None:
+    """Begins a job of an edge with subscribers when the edge is up, with letting in its fast clients if it was down."""
+    edge = edge_at(sim, station_at(sim, thread_at(sim, thread).unit).store)
+    if not edge.up:
+        edge.parked = thread
+        return
+    edge.job_life = edge.life
+    if edge.welcome:
+        edge.welcome = 0
+        edge.welcoming = 1
+        run_job(sim, thread, edge.connect_work, fast_clients(sim, edge), NONE)
+    else:
+        start_fan(sim, thread)
+
+
+@plain
+def start_fan(sim: Sim, thread: int) -> None:
+    """Starts what an edge's thread has taken from its queue: encoding a poll, or letting slow clients in."""
+    row = thread_at(sim, thread)
+    station = station_at(sim, row.unit)
+    if row.work == station.work:
+        edge_at(sim, station.store).encoding = 1
+        run_job(sim, thread, row.work, poll_at(sim, row.ref).frames, poll_at(sim, row.ref).events)
+    else:
+        slow = slow_at(sim, row.ref)
+        run_job(sim, thread, row.work, int(slow.clients), int(slow.missed * slow.clients))
+
+
+@plain
+def fast_clients(sim: Sim, edge: Row) -> int:
+    """Counts the subscribers that are not slow."""
+    fast = edge.count
+    for at in range(edge.first, edge.first + edge.classes):
+        fast -= slow_at(sim, at).clients
+    return int(fast)
+
+
+@plain
 def got(sim: Sim, thread: int) -> None:
     """A thread begins the job that it took from its queue."""
     row = thread_at(sim, thread)
@@ -34,9 +74,8 @@ def got(sim: Sim, thread: int) -> None:
             )
     elif row.role == LOG:
         run_job(sim, thread, row.work, request_at(sim, row.ref).frames, request_at(sim, row.ref).events)
-    elif row.role == FAN and row.work != station_at(sim, row.unit).work:
-        slow = slow_at(sim, row.ref)
-        run_job(sim, thread, row.work, int(slow.clients), int(slow.missed * slow.clients))
+    elif row.role == FAN:
+        begin_fan(sim, thread)
     else:
         run_job(sim, thread, row.work, poll_at(sim, row.ref).frames, poll_at(sim, row.ref).events)
 

@@ -33,6 +33,7 @@ from sentra_sim.engine.compiled.calendar import (
     pop,
 )
 from sentra_sim.engine.compiled.consumers import available, consumer_done, take
+from sentra_sim.engine.compiled.edge import kill_edge, start_edge
 from sentra_sim.engine.compiled.hosts import charge_unfinished, end_slice, leave_sharing
 from sentra_sim.engine.compiled.jobs import got, put_last
 from sentra_sim.engine.compiled.log import acked
@@ -124,6 +125,15 @@ def switch_store(tables: Any, number: int, on: int) -> None:
         start_store(tables[0], number)
     else:
         kill_store(tables[0], number)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def switch_edge(tables: Any, number: int, on: int) -> None:
+    """Kills an edge or starts it again."""
+    if on:
+        start_edge(tables[0], number)
+    else:
+        kill_edge(tables[0], number)
 
 
 @numba.njit(cache=True, error_model="numpy")

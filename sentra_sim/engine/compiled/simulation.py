@@ -14,6 +14,7 @@ from sentra_sim.engine.compiled.loop import (
     finish,
     play_until,
     slow_clients,
+    switch_edge,
     switch_store,
 )
 from sentra_sim.engine.compiled.tables import Tables, build_tables
@@ -93,7 +94,8 @@ def _apply(tables: Tables, change: Change) -> None:
     elif change.operation == "store-replicas":
         tables.tally_row(change.subject)["active"] = int(change.value)
     elif change.operation in ("kill", "start"):
-        switch_store(tables.state, tables.store_of[change.subject], int(change.operation == "start"))
+        switch = switch_edge if tables.kind_of[change.subject] == "edges" else switch_store
+        switch(tables.state, tables.store_of[change.subject], int(change.operation == "start"))
 
 
 def _trace(plan: Plan, tables: Tables) -> Trace:

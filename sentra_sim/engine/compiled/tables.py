@@ -28,7 +28,7 @@ from sentra_sim.engine.tallies import TIERS
 from sentra_sim.engine.tallies import TRANSACTIONAL as TRANSACTIONAL_TALLIES
 from sentra_sim.engine.trace import process_hosts
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
-from sentra_sim.scenario.schema import AnyStation, Delay, Demand, Subscribers
+from sentra_sim.scenario.schema import AnyStation, Delay, Demand, Recovery, Subscribers
 
 Table = NDArray[np.void]
 
@@ -109,8 +109,9 @@ COLUMNAR = _record(
 WRITER = _record("store thread head tail busy rows parts merging tiers", "last_start")
 TIER = _record("head tail count")
 EDGE = _record(
-    "station first classes deliver_work connect_work reconnect",
-    "count read buffer hold reconnect_max " + " ".join(EDGE_TALLIES),
+    "station first classes deliver_work connect_work reconnect "
+    "life job_life up starting welcome welcoming encoding parked",
+    "count restart read buffer hold reconnect_max " + " ".join(EDGE_TALLIES),
 )
 SLOW_CLASS = _record("edge connected", "part share clients backoff unsent behind missed clock left")
 COMMAND = _record("work child thread store running", "every first")
@@ -422,9 +423,11 @@ class _Builder:
             if station.subscribers is not None:
                 row["store"] = len(self.edges)
                 self.kind_of[name], self.store_of[name] = "edges", len(self.edges)
-                self.edges.append(self._edge(name, station.subscribers))
+                self.edges.append(self._edge(name, station.subscribers, station.recovery))
             return row
         assert isinstance(station, Pool | Store)
+        if isinstance(station, Pool) and station.recovery is not None:
+            station = station.as_store
         row = {
             "work": self._work((name, "demand"), station.demand),
             "delay": self._delay((name, "delay"), station.delay),
@@ -548,7 +551,7 @@ class _Builder:
             )
         return row
 
-    def _edge(self, name: str, spec: Subscribers) -> dict[str, float]:
+    def _edge(self, name: str, spec: Subscribers, recovery: Recovery | None) -> dict[str, float]:
         slow = spec.count * spec.slow_share
         groups = groups_of(self.plan.scenario, spec)
         first = len(self.slow_classes)
@@ -570,6 +573,9 @@ class _Builder:
             "deliver_work": self._work((name, "deliver"), spec.deliver),
             "connect_work": self._work((name, "connect"), spec.connect),
             "reconnect": self._delay((name, "reconnect"), spec.reconnect),
+            "up": 1,
+            "parked": -1,
+            "restart": 0.0 if recovery is None else recovery.restart_s,
             "count": spec.count,
             "read": spec.slow_read_eps,
             "buffer": spec.buffer_events,

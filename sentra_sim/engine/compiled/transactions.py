@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import (
     COMMAND_DUE,
+    EDGE_RECOVERED,
     NONE,
     PART_INSERT,
     PART_TRY,
@@ -17,7 +18,7 @@ from sentra_sim.engine.compiled.calendar import (
     push,
 )
 from sentra_sim.engine.compiled.checkpoints import begin_checkpoint, change_pages, flush_slowdown, look_for_checkpoint
-from sentra_sim.engine.compiled.edge import reconnect
+from sentra_sim.engine.compiled.edge import edge_recovered, reconnect
 from sentra_sim.engine.compiled.hosts import run_job
 from sentra_sim.engine.compiled.memory import (
     Sim,
@@ -225,6 +226,8 @@ def store_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
         command_due(sim, subject)
     elif kind == PART_TRY:
         try_insert(sim, subject)
+    elif kind == EDGE_RECOVERED:
+        edge_recovered(sim, subject, detail)
     elif kind == RECONNECT:
         reconnect(sim, subject)
     elif kind == PART_INSERT:

@@ -59,6 +59,8 @@ def make_served(world: World, name: str, *, called: bool) -> ServedModel | Store
     if isinstance(spec, Broadcast):
         return make_edge(world, name, spec)
     assert isinstance(spec, Pool | Store)  # held by check_topology
+    if isinstance(spec, Pool) and spec.recovery is not None:
+        spec = spec.as_store
     kind = store_kind(spec) if isinstance(spec, Store) else None
     if isinstance(spec, Store) and kind is not None:
         behind = [make_served(world, successor, called=False) for successor in spec.to]

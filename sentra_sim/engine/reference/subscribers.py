@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import simpy
+
 from sentra_sim.engine.audience import Group, groups_of
 from sentra_sim.engine.reference.edge import BroadcastModel
 from sentra_sim.engine.reference.hosts import Draws
@@ -38,6 +40,9 @@ class SubscribedModel(BroadcastModel):
         self.jitter = Draws(world.plan.multipliers[name, "reconnect"])
         self.writes = self.drops = self.reconnects = self.replayed = self.gap = 0.0
         self.slow_offered = self.slow_delivered = self.slow_wait_s = self.slow_wait_max_s = 0.0
+        self.life, self.up, self.starting, self.welcome = 0, True, False, False
+        self.redone = self.recoveries = 0.0
+        self.back: simpy.Event | None = None  # what a job that the edge is down for waits for
         super().__init__(world, name, spec)
         world.stores[name] = self
 
@@ -52,16 +57,38 @@ class SubscribedModel(BroadcastModel):
         connect = world.work(self.name, "connect", self.subscribers.connect)
         while True:
             job = yield self.jobs.get()
+            life = -1
+            while life != self.life:  # what a kill finds under way is done again
+                self.redone += float(life >= 0)
+                if not self.up:
+                    self.back = self.world.env.event()
+                    yield self.back
+                life = self.life
+                if self.welcome:
+                    self.welcome = False
+                    yield thread.run(connect, int(self._fast_clients()), 0)
+                    if life != self.life:
+                        continue
+                if isinstance(job, Batch):
+                    yield thread.run(send, len(job.frames), job.events)
+                    if life != self.life:
+                        continue
+                    yield thread.run(deliver, self._count_writes(job.events), 0)
+                else:
+                    yield thread.run(connect, int(job.clients), int(job.missed * job.clients))
             if isinstance(job, Batch):
-                yield thread.run(send, len(job.frames), job.events)
-                yield thread.run(deliver, self._count_writes(job.events), 0)
                 world.stamp(job.frames, self.spec.hops[0])
                 for slow in self.classes:
                     self._write(slow, job.events * slow.group.share)
                 self.after_network(self.received.put, job)
             else:
-                yield thread.run(connect, int(job.clients), int(job.missed * job.clients))
                 self._resume(job)
+
+    def _fast_clients(self) -> float:
+        fast = float(self.subscribers.count)
+        for slow in self.classes:
+            fast -= slow.clients
+        return fast
 
     def _count_writes(self, events: int) -> int:
         """Counts messages: a client gets one if its tenant has an event in the poll."""
@@ -129,9 +156,43 @@ class SubscribedModel(BroadcastModel):
         slow.clock_s = self.world.env.now
 
     def change(self, operation: str, value: float) -> None:
-        """Sets the share of slow subscribers: those that become slow share what is unsent, those that become fast have read it."""
-        if operation != "slow-clients":
+        """Kills the edge, starts it again, or sets how many of its subscribers are slow."""
+        if operation == "kill":
+            self._kill()
+        elif operation == "start":
+            self._start_again()
+        elif operation == "slow-clients":
+            self._set_slow_share(value)
+
+    def _kill(self) -> None:
+        """Ends the edge's process: all connections break."""
+        if not self.up and not self.starting:
             return
+        self.life += 1
+        self.up = self.starting = False
+        for slow in self.classes:
+            if slow.connected:
+                self._drain(slow)
+                self._cut_off(slow)
+
+    def _start_again(self) -> None:
+        if self.up or self.starting:
+            return
+        assert self.spec.recovery is not None  # held by check_change
+        self.starting = True
+        self.world.after(self.spec.recovery.restart_s, self._recovered, self.life)
+
+    def _recovered(self, life: int) -> None:
+        if life != self.life:
+            return
+        self.up, self.starting, self.welcome = True, False, True
+        self.recoveries += 1.0
+        back, self.back = self.back, None
+        if back is not None:
+            back.succeed()
+
+    def _set_slow_share(self, value: float) -> None:
+        """Those that become slow share what is unsent; those that become fast have read it."""
         for slow in self.classes:
             clients = self.subscribers.count * value * slow.group.part
             if slow.connected:
@@ -153,6 +214,8 @@ class SubscribedModel(BroadcastModel):
             "reconnects": self.reconnects,
             "replayed": self.replayed,
             "gap": self.gap,
+            "redone": self.redone,
+            "recoveries": self.recoveries,
             "slow_offered": self.slow_offered,
             "slow_delivered": self.slow_delivered,
             "slow_pending": pending,
