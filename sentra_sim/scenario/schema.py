@@ -248,7 +248,7 @@ class Pool(Station):
     @property
     def as_store(self) -> Store:
         """A store that does the same: what a pool with `recovery` is to the engines."""
-        shared = {name: getattr(self, name) for name in type(self).model_fields if name != "kind"}
+        shared = {name: getattr(self, name) for name in set(Store.model_fields) & set(Pool.model_fields) - {"kind"}}
         return Store(kind="store", **shared)
 
 

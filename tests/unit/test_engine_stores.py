@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentra_sim.engine import Change, Trace, prepare, run
+from sentra_sim.engine import Change, Trace, prepare, run, simulate
 from sentra_sim.engine.tallies import tally_names
 from sentra_sim.errors import InputError, ScenarioError
 from sentra_sim.scenario import Scenario
@@ -266,3 +266,9 @@ def test_a_killed_pool_does_its_polls_again() -> None:
     assert tally(scenario, trace, "store.retried") == 1
     assert stored[stored > 2.01].min() == pytest.approx(2.02 + 0.5 + 0.03)
     assert trace.cpu_s.sum() == pytest.approx(calm.cpu_s.sum() + 0.03)
+
+
+def test_a_simulated_run_tells_what_its_stores_counted() -> None:
+    scenario = pipeline({"fsync": {"mean_s": 0.001}})
+    _, manifest = simulate(scenario, seconds=2.0, warmup_s=1.0, seed=1)
+    assert manifest.counters["store.flushes"] == manifest.counters["store.commits"] == 30

@@ -11,14 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.engine.audience import groups_of
+from sentra_sim.engine.compiled.store_tables import StoreRoles, StoreRows
 from sentra_sim.engine.plan import (
     Plan,
     background_owners,
     background_purpose,
-    blocking_purpose,
     broker_name,
-    child_purpose,
     replica_name,
     station_of,
 )
@@ -28,7 +26,7 @@ from sentra_sim.engine.tallies import TIERS
 from sentra_sim.engine.tallies import TRANSACTIONAL as TRANSACTIONAL_TALLIES
 from sentra_sim.engine.trace import process_hosts
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
-from sentra_sim.scenario.schema import AnyStation, Delay, Demand, Recovery, Subscribers
+from sentra_sim.scenario.schema import AnyStation, Delay, Demand
 
 Table = NDArray[np.void]
 
@@ -178,15 +176,16 @@ class _Builder:
         self.links: list[int] = []
         self.followers: list[int] = []
         self.backgrounds: list[dict[str, float]] = []
-        self.stores: list[dict[str, float]] = []
-        self.kind_of: dict[str, str] = {}
-        self.store_of: dict[str, int] = {}
-        self.commands: list[dict[str, float]] = []
-        self.columnars: list[dict[str, float]] = []
-        self.writers: list[dict[str, float]] = []
-        self.edges: list[dict[str, float]] = []
-        self.slow_classes: list[dict[str, float]] = []
-        self.idle_threads: dict[int, list[int]] = {}  # of queues whose threads nothing else sets to wait
+        roles = StoreRoles(SESSION, CHILD, RELAY, INSERT, MERGE)
+        self.special = StoreRows(
+            plan,
+            self.served,
+            roles,
+            server=self._server,
+            work=self._work,
+            delay=self._delay,
+            thread=self._own_thread,
+        )
 
     def build(self, room: int) -> Tables:
         """Numbers all stations and returns the tables."""
@@ -232,13 +231,13 @@ class _Builder:
             "stations": _rows(STATION, stations),
             "links": np.array(self.links, dtype=np.int64),
             "backgrounds": _rows(BACKGROUND, self.backgrounds),
-            "stores": _rows(STORE, self.stores),
-            "commands": _rows(COMMAND, self.commands),
-            "columnars": _rows(COLUMNAR, self.columnars),
-            "writers": _rows(WRITER, self.writers),
-            "tiers": _rows(TIER, [{"head": -1}] * (TIERS * len(self.writers))),
-            "edges": _rows(EDGE, self.edges),
-            "slow_classes": _rows(SLOW_CLASS, self.slow_classes),
+            "stores": _rows(STORE, self.special.stores),
+            "commands": _rows(COMMAND, self.special.commands),
+            "columnars": _rows(COLUMNAR, self.special.columnars),
+            "writers": _rows(WRITER, self.special.writers),
+            "tiers": _rows(TIER, [{"head": -1}] * (TIERS * len(self.special.writers))),
+            "edges": _rows(EDGE, self.special.edges),
+            "slow_classes": _rows(SLOW_CLASS, self.special.slow_classes),
             "cpu": np.zeros((len(process_hosts(scenario)), seconds)),
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
         }
@@ -255,12 +254,14 @@ class _Builder:
             "hop_count": len(self.hop),
             "second_count": seconds,
             "partition_count": partitions,
-            "store_count": len(self.stores),
-            "edge_count": len(self.edges),
+            "store_count": len(self.special.stores),
+            "edge_count": len(self.special.edges),
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
-        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of, self.kind_of, self.store_of)
+        return Tables(
+            self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of, self.special.kind_of, self.special.row_of
+        )
 
     def _fill(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -322,7 +323,7 @@ class _Builder:
 
     def _server_rows(self) -> Table:
         rows: list[dict[str, float]] = [{"head": -1, "idle_head": -1} for _ in range(self.servers)]
-        for server, threads in self.idle_threads.items():
+        for server, threads in self.special.idle_threads.items():
             rows[server] |= {"idle_head": threads[0], "idle_tail": threads[-1]}
             for thread, after in zip(threads, [*threads[1:], -1], strict=True):
                 self.threads[thread]["next"] = after
@@ -347,6 +348,11 @@ class _Builder:
             }
         )
         return len(self.threads) - 1
+
+    def _own_thread(self, role: int, unit: int, name: str) -> int:
+        """Adds a thread of a station that takes its jobs from no queue that others know of."""
+        station = self.plan.scenario.stations[name]
+        return self._thread(role, unit, station, self.process[name], station.host)
 
     def _queue(self, role: int, unit: int, station: AnyStation, process: int, host: str, *, threads: int) -> int:
         """Adds a queue and the threads that serve it, which wait in their order."""
@@ -421,9 +427,7 @@ class _Builder:
                 "second_hop": self.hop[station.hops[1]],
             }
             if station.subscribers is not None:
-                row["store"] = len(self.edges)
-                self.kind_of[name], self.store_of[name] = "edges", len(self.edges)
-                self.edges.append(self._edge(name, station.subscribers, station.recovery))
+                row["store"] = self.special.edge(name, station.subscribers, station.recovery)
             return row
         assert isinstance(station, Pool | Store)
         if isinstance(station, Pool) and station.recovery is not None:
@@ -442,146 +446,15 @@ class _Builder:
         }
         self.links.extend(self.served.index(successor) for successor in station.to)
         if isinstance(station, Store) and station.is_columnar:
-            row |= {"intake": COLUMNAR_STORE, "store": len(self.columnars), "flush": station.flush_s}
-            self.kind_of[name], self.store_of[name] = "columnars", len(self.columnars)
-            self.columnars.append(self._columnar(name, station))
+            row |= {"intake": COLUMNAR_STORE, "store": self.special.columnar(name, station), "flush": station.flush_s}
         elif isinstance(station, Store) and station.flush_s > 0.0:
             row |= {"thread": self._thread(WRITE, unit, station, process, station.host), "flush": station.flush_s}
             row["intake"] = GATHERED
         elif isinstance(station, Store) and station.is_transactional:
-            row |= {"intake": TRANSACTIONAL, "store": len(self.stores)}
-            self.kind_of[name], self.store_of[name] = "stores", len(self.stores)
-            self.stores.append(self._transactional(name, station))
+            row |= {"intake": TRANSACTIONAL, "store": self.special.transactional(name, station)}
         else:
             row["server"] = self._queue(SERVE, unit, station, process, station.host, threads=station.threads)
         return row
-
-    def _transactional(self, name: str, spec: Store) -> dict[str, float]:
-        number, process = len(self.stores), self.process[name]
-        checkpoint, relay, recovery = spec.checkpoint, spec.relay, spec.recovery
-        row: dict[str, float] = {
-            "station": self.served.index(name),
-            "connections": spec.connections,
-            "waiting": self._server(),
-            "ready": self._server(),
-            "due": self._server(),
-            "committing": self._server(),
-            "outbox": self._server(),
-            "fsync": self._delay((name, "fsync"), spec.fsync) if spec.fsync.mean_s > 0.0 else -1,
-            "siblings": spec.commit_siblings,
-            "commit_delay": spec.commit_delay_s,
-            "up": 1,
-            "asleep": 1,
-            "relay_up": 1,
-            "relay_work": -1,
-            "due_at": np.inf,
-            "slowdown": 1.0,
-            "command_first": len(self.commands),
-            "commands": len(spec.blocking),
-        }
-        threads = [self._thread(SESSION, number, spec, process, spec.host) for _ in range(spec.threads)]
-        self.idle_threads[int(row["ready"])] = threads
-        if checkpoint is not None:
-            row |= {
-                "every": checkpoint.every_s,
-                "due_at": checkpoint.every_s,
-                "every_events": checkpoint.every_events,
-                "stall": checkpoint.seconds,
-                "slowdown": checkpoint.slowdown,
-                "pages": checkpoint.pages,
-                "page": checkpoint.page_s,
-                "unchanged": checkpoint.pages,
-            }
-        if relay is not None:
-            row |= {
-                "relay_thread": self._thread(RELAY, number, spec, process, spec.host),
-                "relay_work": self._work((name, "relay"), relay.demand),
-                "poll": relay.poll_s,
-                "batch": relay.batch_events,
-                "notify": relay.notify,
-            }
-        if recovery is not None:
-            row |= {"restart": recovery.restart_s, "redo": recovery.redo_event_s}
-        for at, command in enumerate(spec.blocking):
-            key = (name, blocking_purpose(at))
-            self.commands.append(
-                {
-                    "work": self._work(key, command.demand),
-                    "child": self._work((name, child_purpose(at)), command.child),
-                    "thread": self._thread(CHILD, len(self.commands), spec, process, spec.host),
-                    "store": number,
-                    "every": command.every_s,
-                    "first": command.every_s * self.plan.phase[key],
-                }
-            )
-        return row
-
-    def _columnar(self, name: str, spec: Store) -> dict[str, float]:
-        number, process, merges = len(self.columnars), self.process[name], spec.merges
-        row: dict[str, float] = {
-            "station": self.served.index(name),
-            "first": len(self.writers),
-            "active": spec.replicas,
-        }
-        if merges is not None:
-            row |= {
-                "fan_in": merges.fan_in,
-                "merge_work": self._work((name, "merge"), merges.demand),
-                "parts_to_delay": merges.parts_to_delay,
-                "parts_to_throw": merges.parts_to_throw,
-                "min_delay": merges.min_delay_s,
-                "max_delay": merges.max_delay_s,
-                "retry": merges.retry_s,
-            }
-        for _ in range(spec.most_replicas):
-            unit, merging = len(self.writers), self._server()
-            thread = self._thread(INSERT, unit, spec, process, spec.host)
-            if merges is not None:
-                threads = [self._thread(MERGE, unit, spec, process, spec.host) for _ in range(merges.threads)]
-                self.idle_threads[merging] = threads
-            self.writers.append(
-                {
-                    "store": number,
-                    "thread": thread,
-                    "head": -1,
-                    "merging": merging,
-                    "tiers": TIERS * unit,
-                    "last_start": -1.0,
-                }
-            )
-        return row
-
-    def _edge(self, name: str, spec: Subscribers, recovery: Recovery | None) -> dict[str, float]:
-        slow = spec.count * spec.slow_share
-        groups = groups_of(self.plan.scenario, spec)
-        first = len(self.slow_classes)
-        self.slow_classes.extend(
-            {
-                "edge": len(self.edges),
-                "connected": 1,
-                "part": group.part,
-                "share": group.share,
-                "clients": slow * group.part,
-                "backoff": spec.reconnect.mean_s,
-            }
-            for group in groups
-        )
-        return {
-            "station": self.served.index(name),
-            "first": first,
-            "classes": len(groups),
-            "deliver_work": self._work((name, "deliver"), spec.deliver),
-            "connect_work": self._work((name, "connect"), spec.connect),
-            "reconnect": self._delay((name, "reconnect"), spec.reconnect),
-            "up": 1,
-            "parked": -1,
-            "restart": 0.0 if recovery is None else recovery.restart_s,
-            "count": spec.count,
-            "read": spec.slow_read_eps,
-            "buffer": spec.buffer_events,
-            "hold": spec.hold_s,
-            "reconnect_max": spec.reconnect_max_s,
-        }
 
     def _backgrounds(self) -> None:
         for name, station in self.plan.scenario.stations.items():
