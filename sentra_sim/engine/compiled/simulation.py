@@ -44,7 +44,8 @@ class CompiledSimulation:
 
     def advance(self, to_s: float) -> None:
         """Plays all events before `to_s`."""
-        self._go(min(to_s, self.plan.cap_s))
+        now_s = self.now_s
+        self._go(now_s + (min(to_s, self.plan.cap_s) - now_s))  # rounded as SimPy does, which stops after a delay
 
     def apply(self, change: Change) -> None:
         """Makes a change now."""
