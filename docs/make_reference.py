@@ -45,6 +45,12 @@ BLOCKS = (
     schema.Pause,
     schema.Warmup,
     schema.Neighbour,
+    schema.Checkpoint,
+    schema.Relay,
+    schema.Blocking,
+    schema.Recovery,
+    schema.Merges,
+    schema.Subscribers,
     schema.Span,
     schema.Bound,
 )

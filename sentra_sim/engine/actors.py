@@ -7,7 +7,7 @@ from typing import Literal
 from sentra_sim.engine.changes import Change, Operation
 from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only
 
-Actor = Literal["works", "release", "calls", "group", "consumer", "broker", "process", "host", "nobody"]
+Actor = Literal["works", "release", "calls", "group", "consumer", "broker", "process", "host", "station"]
 
 # Operations that one kind of thing alone knows.
 ONLY: dict[Operation, Actor] = {
@@ -24,6 +24,8 @@ ONLY: dict[Operation, Actor] = {
     "host-up": "host",
     "neighbour": "host",
     "lossy": "host",
+    "store-replicas": "station",
+    "slow-clients": "station",
 }
 
 
@@ -39,7 +41,7 @@ def actor_of(scenario: Scenario, change: Change) -> Actor:
         return "consumer"
     if change.operation in ("pause", "resume"):
         return "process"
-    return "release" if "/" in change.subject else "nobody"
+    return "release" if "/" in change.subject else "station"
 
 
 def brokers(scenario: Scenario) -> list[str]:

@@ -9,7 +9,8 @@ from sentra_sim.engine.actors import Actor, actor_of, broker_number, brokers, co
 from sentra_sim.engine.changes import Change
 from sentra_sim.engine.host_changes import check_host, check_process
 from sentra_sim.errors import InputError
-from sentra_sim.scenario import ConsumerGroup, Pool, Scenario, only
+from sentra_sim.scenario import Broadcast, ConsumerGroup, Pool, Scenario, Store, only
+from sentra_sim.scenario.schema import AnyStation
 
 
 def check_change(scenario: Scenario, change: Change) -> None:
@@ -71,11 +72,45 @@ def _check_consumer(scenario: Scenario, change: Change) -> None:
         )
 
 
-def _check_nobody(scenario: Scenario, change: Change) -> None:
-    names = ", ".join([*brokers(scenario), *consumers(scenario)])
-    raise InputError(
-        f"{change.operation}: must be of a broker, a consumer or a release, got {change.subject!r}; valid names: {names}"
-    )
+def _check_station(scenario: Scenario, change: Change) -> None:
+    station = scenario.stations.get(change.subject)
+    match change.operation:
+        case "store-replicas":
+            _check_store_replicas(change, station)
+        case "slow-clients":
+            _check_slow_clients(change, station)
+        case _:
+            _check_killable(scenario, change)
+
+
+def _check_killable(scenario: Scenario, change: Change) -> None:
+    recover = [name for name, station in scenario.stations.items() if getattr(station, "recovery", None) is not None]
+    if change.subject not in recover:
+        names = ", ".join([*brokers(scenario), *consumers(scenario), *recover])
+        raise InputError(
+            f"{change.operation}: must be of a broker, a consumer or a station with recovery, got {change.subject!r}; "
+            f"valid names: {names}"
+        )
+
+
+def _check_store_replicas(change: Change, station: AnyStation | None) -> None:
+    most = station.most_replicas if isinstance(station, Store) and station.is_columnar else 0
+    if not (1 <= change.value <= most and change.value == int(change.value)):
+        raise InputError(
+            f"store-replicas: {change.subject}: must be a whole number from 1 to max_replicas ({most}), "
+            f"got {change.value}; raise the store's max_replicas"
+        )
+
+
+def _check_slow_clients(change: Change, station: AnyStation | None) -> None:
+    if not isinstance(station, Broadcast) or station.subscribers is None:
+        raise InputError(
+            f"slow-clients: must be of a broadcast with subscribers, got {change.subject!r}; add subscribers to one"
+        )
+    if not 0.0 <= change.value <= 1.0:
+        raise InputError(
+            f"slow-clients: {change.subject}: must be a share from 0 to 1, got {change.value}; 0.1 makes a tenth slow"
+        )
 
 
 def _check_broker(scenario: Scenario, change: Change) -> None:
@@ -95,5 +130,5 @@ CHECKS: dict[Actor, Callable[[Scenario, Change], None]] = {
     "broker": _check_broker,
     "process": check_process,
     "host": check_host,
-    "nobody": _check_nobody,
+    "station": _check_station,
 }

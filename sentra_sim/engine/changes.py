@@ -26,6 +26,8 @@ Operation = Literal[
     "host-up",
     "neighbour",
     "lossy",
+    "store-replicas",
+    "slow-clients",
 ]
 
 
@@ -45,6 +47,10 @@ class Change(NamedTuple):
     | `pause`, `resume` | process | all its threads stop where they stand (SIGSTOP), jobs that come wait; it goes on (SIGCONT) |
     | | broker | beside that it answers nobody, so that the controller fences it in time |
     | | consumer | beside that it sends no heartbeats, so that its session may end; it joins again when it goes on |
+    | `kill` | pool, store or edge with `recovery` | its process ends, and with it the work on polls, which are brought again |
+    | `start` | the same | it recovers, then serves again |
+    | `store-replicas` | store with `flush_s` | how many replicas get polls, up to `max_replicas` |
+    | `slow-clients` | edge with `subscribers` | share of its subscribers that are slow, 0 to 1 |
     | `restart` | process | it ends and starts at once, cold; its jobs under way begin anew, as their callers try again |
     | `partition`, `heal` | broker | cut off from the other brokers, not from clients; reached again at once |
     | `slow` | broker | latency of its answers to clients and of its replication, s; `heal` takes it away |

@@ -147,6 +147,16 @@ def background_purpose(number: int) -> str:
     return f"background-{number}"
 
 
+def blocking_purpose(number: int) -> str:
+    """Returns the purpose of a store's blocking command `number` (from 0)."""
+    return f"blocking-{number}"
+
+
+def child_purpose(number: int) -> str:
+    """Returns the purpose of what a store's blocking command `number` (from 0) leaves behind."""
+    return f"child-{number}"
+
+
 def background_owners(name: str, station: AnyStation) -> tuple[str, ...]:
     """Returns who runs a station's background jobs: each broker of a log its own, else the station."""
     if isinstance(station, Log):
@@ -172,7 +182,7 @@ def pause_purpose(number: int, part: str) -> str:
 
 
 def _periodic(scenario: Scenario, streams: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    yield from (key for key in streams if key[1].startswith("background-"))
+    yield from (key for key in streams if key[1].startswith(("background-", "blocking-")))
     yield from _limited(scenario)
     name, group = only(scenario, ConsumerGroup)
     yield from ((replica_name(name, number), HEARTBEAT) for number in range(group.most_replicas))
@@ -216,7 +226,7 @@ def _max_frames(scenario: Scenario, events: int, seconds: float) -> int:
 
 def _streams(scenario: Scenario, messages: int, frames: int, seconds: float) -> Iterator[Stream]:
     for name, station in scenario.stations.items():
-        yield from _station_streams(name, station, messages, frames)
+        yield from _station_streams(name, station, messages, frames, seconds)
         if isinstance(station, Pool | Store) and station.failure is not None:
             yield Stream(name, "failure", UNIFORM, frames)
         if isinstance(station, ConsumerGroup) and calls_may_fail(scenario):
@@ -236,7 +246,7 @@ def _streams(scenario: Scenario, messages: int, frames: int, seconds: float) -> 
         yield Stream(*LOSS, UNIFORM, max(frames, messages))
 
 
-def _station_streams(name: str, station: AnyStation, messages: int, frames: int) -> Iterator[Stream]:
+def _station_streams(name: str, station: AnyStation, messages: int, frames: int, seconds: float) -> Iterator[Stream]:
     match station:
         case Source():
             yield Stream(name, "send", station.send.noise, messages)
@@ -258,11 +268,29 @@ def _station_streams(name: str, station: AnyStation, messages: int, frames: int)
         case Pool() | Store():
             yield Stream(name, "demand", station.demand.noise, frames)
             yield Stream(name, "delay", station.delay.noise, frames)
+            if isinstance(station, Store):
+                yield from _store_streams(name, station, frames, seconds)
         case Broadcast():
             yield Stream(name, "handover", station.handover.noise, frames)
             yield Stream(name, "send", station.send.noise, frames)
             yield Stream(name, "network", station.network.noise, frames)
             yield Stream(name, "receive", station.receive.noise, frames)
+            if station.subscribers is not None:
+                for purpose in ("deliver", "connect", "reconnect"):
+                    yield Stream(name, purpose, getattr(station.subscribers, purpose).noise, frames)
+
+
+def _store_streams(name: str, store: Store, frames: int, seconds: float) -> Iterator[Stream]:
+    if store.fsync.mean_s > 0.0:
+        yield Stream(name, "fsync", store.fsync.noise, frames)
+    if store.relay is not None:
+        yield Stream(name, "relay", store.relay.demand.noise, frames)
+    if store.merges is not None:
+        yield Stream(name, "merge", store.merges.demand.noise, frames)
+    for number, command in enumerate(store.blocking):
+        count = math.ceil(seconds / command.every_s) + 1
+        yield Stream(name, blocking_purpose(number), command.demand.noise, count)
+        yield Stream(name, child_purpose(number), command.child.noise, count)
 
 
 def _multipliers(entry: Stream, seed: int, like: Plan | None) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from sentra_sim.engine.compiled import CompiledSimulation
 from sentra_sim.engine.plan import Plan, prepare
 from sentra_sim.engine.reference import ReferenceSimulation
 from sentra_sim.engine.releasemetrics import release_metrics
+from sentra_sim.engine.tallies import tally_names
 from sentra_sim.engine.trace import DLQ, LOST, OPEN, OUTCOME_NAMES, SHED, Trace
 from sentra_sim.errors import InputError
 from sentra_sim.kpi import final_hop
@@ -187,4 +188,5 @@ def _counters(plan: Plan, trace: Trace) -> dict[str, int]:
         "dlq": dlq,
         "lost": len(trace.frame) - delivered - shed - dlq,
         "acked_lost": int(trace.events[acked & (trace.outcome == LOST)].sum()),
+        **{name: round(value) for name, value in zip(tally_names(plan.scenario), trace.tallies.tolist(), strict=True)},
     }

@@ -41,6 +41,7 @@ class Trace:
     `host_busy_s`: the same by host, shape (hosts, seconds).
     `canary_events`: by frame, how many of its events a canary worked on, shape (frames,).
     `release_jobs`: what each release did, of the jobs that a canary had a part in, in order of their ends; dtype RELEASE_JOB.
+    `tallies`: what stores and edges counted, in the order of `tallies.tally_names`.
     """
 
     partition: NDArray[np.int16]
@@ -54,6 +55,7 @@ class Trace:
     release_jobs: NDArray[np.void]
     outcome: NDArray[np.int8]
     attempts: NDArray[np.int16]
+    tallies: NDArray[np.float64]
 
 
 def settle(scenario: Scenario, outcome: NDArray[np.int8], hops_s: NDArray[np.float64]) -> NDArray[np.int8]:

@@ -412,6 +412,13 @@ class Release(Model):
     wrong: Share = 0.0
 
 
+class Recovery(Model):
+    """What it takes to serve again after a kill: `restart_s`, and of a store `redo_event_s` for each event since its last checkpoint."""
+
+    restart_s: NonNegativeFloat = 0.0
+    redo_event_s: NonNegativeFloat = 0.0
+
+
 class Pool(Station):
     """`threads` workers that serve one queue in order of arrival; a job is a poll. `delay` follows the CPU work.
 
@@ -420,6 +427,7 @@ class Pool(Station):
     `job_s`, its share of the frames' cost and its events'. A share `shadow_share` of the canary's events is worked on by stable
     too, which tells wrong results. A share `failure` of the consumers' calls fails after the work, without effect; it may change
     while the pipeline runs if it is set.
+    A killed pool loses the work on its polls, which their callers bring again; with `recovery` it can be started again.
     """
 
     kind: Literal["pool"]
@@ -431,12 +439,100 @@ class Pool(Station):
     releases: dict[Name, Release] = Field(default={}, json_schema_extra=LATER)
     shadow_share: Share = Field(default=0.1, json_schema_extra=LATER)
     failure: Share | None = Field(default=None, json_schema_extra=LATER)
+    recovery: Recovery | None = Field(default=None, json_schema_extra=LATER)
+
+    @model_validator(mode="after")
+    def _releases_or_recovery(self) -> Self:
+        if self.releases and self.recovery is not None:
+            raise ValueError("must leave out recovery beside releases")
+        return self
+
+    @property
+    def as_store(self) -> Store:
+        """A store that does the same: what a pool with `recovery` is to the engines."""
+        shared = {name: getattr(self, name) for name in set(Store.model_fields) & set(Pool.model_fields) - {"kind"}}
+        return Store(kind="store", **shared)
+
+
+class Checkpoint(Model):
+    """Checkpoints as PostgreSQL has them.
+
+    One starts `every_s` after the last did (`checkpoint_timeout`), or as soon as `every_events` were committed since
+    (`max_wal_size`; 0: never).
+
+    For `seconds` from its start every fsync takes `slowdown` times as long, and the first change of each of `pages` pages since then
+    writes the whole page to the log (`full_page_writes`), which makes the fsync that carries it `page_s` longer. Events
+    change pages at random: n of them change `U * (1 - (1 - 1/pages)^n)` of the U pages that are still unchanged.
+    """
+
+    every_s: PositiveFloat = 300.0
+    every_events: NonNegativeInt = 0
+    seconds: NonNegativeFloat = 0.0
+    slowdown: Annotated[float, Field(ge=1.0)] = 1.0
+    pages: NonNegativeInt = 0
+    page_s: NonNegativeFloat = 0.0
+
+
+class Relay(Model):
+    """An outbox relay: a loop on a thread of its own that hands committed polls on to the stations after the store.
+
+    It looks every `poll_s`, takes whole polls up to `batch_events` (at least one), spends `demand` on them, and looks again at once while
+    there are more. With `notify` a commit wakes it (`LISTEN`/`NOTIFY`).
+    """
+
+    poll_s: PositiveFloat = 0.1
+    batch_events: PositiveInt = 1_000
+    notify: bool = False
+    demand: Demand = Demand()
+
+
+class Blocking(Model):
+    """A command that holds a thread of the store every `every_s`, in its turn: Redis' `fork`, `KEYS`, a large `DEL`, an eviction cycle.
+
+    `child` then runs on a thread of its own: the process that a `fork` for a snapshot leaves behind.
+    """
+
+    every_s: PositiveFloat
+    demand: Demand
+    child: Demand = Demand()
+
+
+class Merges(Model):
+    """ClickHouse's parts: each flush makes one, and `fan_in` parts of one size tier are merged into one of the next, `demand` by rows.
+
+    `threads` merge at a time (`background_pool_size`), small tiers first; parts that are being merged count until it is done. With
+    `parts_to_delay` parts or more (`parts_to_delay_insert`) an insert waits
+    `max_delay_s * (parts - parts_to_delay + 1) / (parts_to_throw - parts_to_delay)`, `min_delay_s` at least; with
+    `parts_to_throw` (`parts_to_throw_insert`) it is refused and tried again after `retry_s`.
+    """
+
+    fan_in: Annotated[int, Field(ge=2)] = 8
+    threads: PositiveInt = 1
+    demand: Demand = Demand()
+    parts_to_delay: PositiveInt = 1_000
+    parts_to_throw: PositiveInt = 3_000
+    min_delay_s: NonNegativeFloat = 0.01
+    max_delay_s: NonNegativeFloat = 1.0
+    retry_s: PositiveFloat = 1.0
+
+    @model_validator(mode="after")
+    def _delays_before_it_throws(self) -> Self:
+        if self.parts_to_throw <= self.parts_to_delay:
+            raise ValueError("must set parts_to_throw above parts_to_delay")
+        return self
 
 
 class Store(Station):
     """A store that makes a poll visible `delay` after `threads` connections have worked on it.
 
-    With `flush_s` set, polls gather and one job at a time writes everything gathered, at most one each `flush_s`.
+    With `flush_s` set, polls gather and one job at a time writes everything gathered, at most one each `flush_s`. `merges` then makes
+    parts of what is written, and `replicas` (`max_replicas` at most, by a change) share it: polls go to them in turn, each
+    flushes and merges its own.
+
+    Without it, a poll holds one of `connections` (0: as many as come) from before its CPU work until it is visible. With
+    `fsync` it commits by a flush of the log: one at a time, and what comes to commit meanwhile shares the next (group commit). A flush
+    waits `commit_delay_s` first if at least `commit_siblings` other polls hold a connection. `relay` hands on what is
+    visible. A killed store loses the work on its polls, which their callers bring again; with `recovery` it can be started again.
     A share `failure` of the consumers' calls fails after the work, without effect; it may change while the pipeline runs if it is set.
     """
 
@@ -448,12 +544,84 @@ class Store(Station):
     hop: Hop
     to: tuple[Name, ...] = ()
     failure: Share | None = Field(default=None, json_schema_extra=LATER)
+    connections: NonNegativeInt = Field(default=0, json_schema_extra=LATER)
+    fsync: Delay = Field(default=Delay(), json_schema_extra=LATER)
+    commit_delay_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
+    commit_siblings: NonNegativeInt = Field(default=5, json_schema_extra=LATER)
+    checkpoint: Checkpoint | None = Field(default=None, json_schema_extra=LATER)
+    relay: Relay | None = Field(default=None, json_schema_extra=LATER)
+    blocking: tuple[Blocking, ...] = Field(default=(), json_schema_extra=LATER)
+    recovery: Recovery | None = Field(default=None, json_schema_extra=LATER)
+    merges: Merges | None = Field(default=None, json_schema_extra=LATER)
+    replicas: PositiveInt = Field(default=1, json_schema_extra=LATER)
+    max_replicas: PositiveInt = Field(default=1, json_schema_extra=LATER)
+
+    @property
+    def is_transactional(self) -> bool:
+        """Whether a poll's work has more to it than a thread and a delay."""
+        return bool(
+            self.connections
+            or self.fsync.mean_s > 0.0
+            or self.checkpoint
+            or self.relay
+            or self.blocking
+            or self.recovery
+        )
+
+    @property
+    def is_columnar(self) -> bool:
+        """Whether what it flushes becomes parts, or goes to several replicas."""
+        return self.merges is not None or self.most_replicas > 1
+
+    @property
+    def most_replicas(self) -> int:
+        """How many replicas there may ever be."""
+        return max(self.replicas, self.max_replicas)
+
+    @model_validator(mode="after")
+    def _one_way_of_writing(self) -> Self:
+        if self.flush_s > 0.0 and self.is_transactional:
+            raise ValueError(
+                "must leave out flush_s beside connections, fsync, checkpoint, relay, blocking and recovery"
+            )
+        if self.flush_s == 0.0 and self.is_columnar:
+            raise ValueError("must set flush_s with merges or replicas")
+        return self
+
+
+def _full_jitter() -> Delay:
+    return Delay(mean_s=0.5, noise=Noise(dist="quantiles", quantiles=(0.0, 2.0)))
+
+
+class Subscribers(Model):
+    """The clients of an edge, over WebSocket or server-sent events, each of one tenant, spread evenly over the tenants.
+
+    A poll is one message to each client whose tenant has an event in it; `deliver` is spent by message (`frame_s`), after
+    `send`. `slow_share` of the clients read no more than `slow_read_eps` each. What a client has not read waits in its buffer; one with
+    more than `buffer_events` in it, not counting what is sent anew, is cut off. It comes back after `reconnect`, doubled
+    with each time in a row up to `reconnect_max_s` and then times its noise (by default full jitter), for `connect` by client
+    (`frame_s`) and by event that it missed. From its last id on these are sent anew; those older than `hold_s` are gone.
+    Tenants fall into `groups`; the slow clients of one are alike. The hops are those of the fast ones.
+    """
+
+    count: PositiveInt = 4
+    groups: PositiveInt = 1
+    deliver: Demand = Demand()
+    slow_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    slow_read_eps: PositiveFloat = 1_000.0
+    buffer_events: PositiveFloat = 10_000.0
+    hold_s: PositiveFloat = 15.0
+    reconnect: Delay = Field(default_factory=_full_jitter)
+    reconnect_max_s: PositiveFloat = 30.0
+    connect: Demand = Demand()
 
 
 class Broadcast(Station):
     """Fans a poll out to subscribers.
 
-    `handover` from the station before, `send` on the edge's thread, `network`, then `receive` on the subscriber's thread.
+    `handover` from the station before, `send` on the edge's thread, `network`, then `receive` on the subscriber's thread. With
+    `subscribers` it matters who they are; a killed edge with `recovery` can then be started again. It does its polls again that were not
+    sent, after it has let in its clients: the fast ones at once, the slow ones as they come back.
     """
 
     kind: Literal["broadcast"]
@@ -463,6 +631,14 @@ class Broadcast(Station):
     network: Delay = Delay()
     receive: Demand = Demand()
     hops: tuple[Hop, Hop] = ("sent", "delivered")
+    subscribers: Subscribers | None = Field(default=None, json_schema_extra=LATER)
+    recovery: Recovery | None = Field(default=None, json_schema_extra=LATER)
+
+    @model_validator(mode="after")
+    def _somebody_to_come_back(self) -> Self:
+        if self.recovery is not None and self.subscribers is None:
+            raise ValueError("must set subscribers with recovery")
+        return self
 
 
 AnyStation = Annotated[Source | Batcher | Log | ConsumerGroup | Pool | Store | Broadcast, Field(discriminator="kind")]

@@ -15,6 +15,7 @@ from tests.pipelines import BARE, bare, sentra
 from tests.property import vary_hosts
 from tests.property.vary_group import vary_group
 from tests.property.vary_log import vary_log
+from tests.property.vary_stores import store_changes, vary_stores
 
 UNEVEN = {
     "job_s": 1e-4,
@@ -240,6 +241,7 @@ def stations(draw: st.DrawFn) -> dict[str, Any]:
                 "hops": [f"sent_{name}", f"delivered_{name}"],
             }
     vary_group(draw, built)
+    vary_stores(draw, built, demands, delays)
     return {
         name: station | {key: draw(value) for key, value in common.items()} | {"background": draw(backgrounds)}
         for name, station in built.items()
@@ -268,9 +270,11 @@ def scenarios(draw: st.DrawFn) -> Scenario:
 
 
 @settings(max_examples=60, deadline=None)
-@given(scenario=scenarios(), seed=st.integers(0, 2**32 - 1))
-def test_any_pipeline_is_the_same_in_both_engines_and_keeps_its_books(scenario: Scenario, seed: int) -> None:
-    trace = play_both(scenario, seconds=0.3, seed=seed)
+@given(scenario=scenarios(), seed=st.integers(0, 2**32 - 1), data=st.data())
+def test_any_pipeline_is_the_same_in_both_engines_and_keeps_its_books(
+    scenario: Scenario, seed: int, data: st.DataObject
+) -> None:
+    trace = play_both(scenario, seconds=0.3, seed=seed, changes=data.draw(store_changes(scenario)))
     _check_conservation(trace)
     _check_order(scenario, trace)
     assert (trace.cpu_s >= 0.0).all()

@@ -11,10 +11,14 @@ from sentra_sim.engine.cgroups import cgroups_of, neighbour_of
 from sentra_sim.engine.changes import Change
 from sentra_sim.engine.compiled.cluster import OPERATIONS as BROKER_OPERATIONS
 from sentra_sim.engine.compiled.cluster import change_broker
+from sentra_sim.engine.compiled.edge import kill_edge, start_edge
+from sentra_sim.engine.compiled.freezer import renew
 from sentra_sim.engine.compiled.host_changes import OPERATIONS as HOST_OPERATIONS
 from sentra_sim.engine.compiled.host_changes import change_host
 from sentra_sim.engine.compiled.membership import kill, pause, resume, scale, start, stop
+from sentra_sim.engine.compiled.subscribers import set_slow_share
 from sentra_sim.engine.compiled.tables import Tables
+from sentra_sim.engine.compiled.transactions import kill_store, start_store
 from sentra_sim.engine.plan import Plan
 from sentra_sim.scenario.keys import PLACES
 
@@ -48,6 +52,8 @@ def apply_change(plan: Plan, tables: Tables, change: Change) -> None:
             if change.operation == "neighbour":
                 number = neighbour_of(scenario, change.subject)
             change_host(state, HOST_OPERATIONS.index(change.operation), number, float(change.value))
+        case "station":
+            _change_station(plan, tables, change)
 
 
 @numba.njit(cache=True, error_model="numpy")
@@ -66,6 +72,47 @@ def change_group(tables: Any, operation: int, number: int) -> None:
         resume(sim, number)
     else:
         scale(sim, number)
+
+
+def _change_station(plan: Plan, tables: Tables, change: Change) -> None:
+    if change.operation == "store-replicas":
+        tables.tally_row(change.subject)["active"] = int(change.value)
+        return
+    number = tables.store_of[change.subject]
+    if change.operation == "slow-clients":
+        slow_clients(tables.state, number, float(change.value))
+        return
+    if change.operation == "kill":
+        for cgroup in cgroups_of(plan.scenario, change.subject):
+            renew_process(tables.state, cgroup)
+    is_edge = tables.kind_of[change.subject] == "edges"
+    switch_station(tables.state, number, int(change.operation == "start"), int(is_edge))
+
+
+@numba.njit(cache=True, error_model="numpy")
+def renew_process(tables: Any, number: int) -> None:
+    """Lets a new process begin, whose jobs have been given up."""
+    renew(tables[0], number)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def switch_station(tables: Any, number: int, on: int, is_edge: int) -> None:
+    """Kills a store or an edge, or starts it again."""
+    sim = tables[0]
+    if is_edge and on:
+        start_edge(sim, number)
+    elif is_edge:
+        kill_edge(sim, number)
+    elif on:
+        start_store(sim, number)
+    else:
+        kill_store(sim, number)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def slow_clients(tables: Any, number: int, share: float) -> None:
+    """Sets how many subscribers of an edge are slow."""
+    set_slow_share(tables[0], number, share)
 
 
 def _change_release(tables: Tables, number: int, change: Change) -> None:

@@ -18,7 +18,7 @@ from sentra_sim.engine.compiled.calendar import (
     WRITTEN,
     push,
 )
-from sentra_sim.engine.compiled.freezer import signal
+from sentra_sim.engine.compiled.freezer import renew, signal
 from sentra_sim.engine.compiled.lag import check_lag
 from sentra_sim.engine.compiled.log import appended, copied, replicated
 from sentra_sim.engine.compiled.memory import Sim, broker_at, node_at, plain, server_at, thread_at
@@ -38,7 +38,7 @@ def change_broker(tables: Any, operation: int, number: int, value: float) -> Non
     if operation == KILL:
         broker.killed, broker.ready = 1, 0
         broker.start_number += 1
-        signal(sim, broker.cgroup, False)
+        renew(sim, broker.cgroup)
         fail(sim, number)
     elif operation == PAUSE:
         signal(sim, broker.cgroup, True)

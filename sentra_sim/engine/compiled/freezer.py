@@ -55,12 +55,25 @@ def start_anew(sim: Sim, number: int) -> None:
     while thread >= 0:
         thread_at(sim, thread).remaining = thread_at(sim, thread).asked
         thread = thread_at(sim, thread).next
+    cool(sim, number)
+    release(sim, number)
+
+
+@cold
+def renew(sim: Sim, number: int) -> None:
+    """Makes a new process of a cgroup, whose jobs somebody else has given up: no signal stops it, and its caches are cold."""
+    signal(sim, number, False)
+    cool(sim, number)
+
+
+@plain
+def cool(sim: Sim, number: int) -> None:
+    """Forgets what is warm in a process."""
     thread = cgroup_at(sim, number).thread_head
     while thread >= 0:
         thread_at(sim, thread).finished = -1.0
         thread = thread_at(sim, thread).sibling
     cgroup_at(sim, number).done = 0.0
-    release(sim, number)
 
 
 @cold

@@ -3,21 +3,64 @@
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.batcher import close_job
-from sentra_sim.engine.compiled.calendar import ONE, quiet
+from sentra_sim.engine.compiled.calendar import NONE, ONE, quiet
 from sentra_sim.engine.compiled.hosts import run_job
 from sentra_sim.engine.compiled.memory import (
+    Row,
     Sim,
+    cold,
+    edge_at,
     first_event_at,
     inline,
     plain,
     poll_at,
     request_at,
     server_at,
+    slow_at,
+    station_at,
     thread_at,
 )
 from sentra_sim.engine.compiled.queues import get_job, link, match_jobs, new_node, put
 from sentra_sim.engine.compiled.releases import begin_split
-from sentra_sim.engine.compiled.tables import BATCHER, LOG, SPLITS
+from sentra_sim.engine.compiled.tables import BATCHER, FAN, LOG, SPLITS
+
+
+@cold
+def begin_fan(sim: Sim, thread: int) -> None:
+    """Begins a job of an edge with subscribers when the edge is up, with letting in its fast clients if it was down."""
+    edge = edge_at(sim, station_at(sim, thread_at(sim, thread).unit).store)
+    if not edge.up:
+        edge.parked = thread
+        return
+    edge.job_life = edge.life
+    if edge.welcome:
+        edge.welcome = 0
+        edge.welcoming = 1
+        run_job(sim, thread, edge.connect_work, fast_clients(sim, edge), NONE)
+    else:
+        start_fan(sim, thread)
+
+
+@plain
+def start_fan(sim: Sim, thread: int) -> None:
+    """Starts what an edge's thread has taken from its queue: encoding a poll, or letting slow clients in."""
+    row = thread_at(sim, thread)
+    station = station_at(sim, row.unit)
+    if row.work == station.work:
+        edge_at(sim, station.store).encoding = 1
+        run_job(sim, thread, row.work, poll_at(sim, row.ref).frames, poll_at(sim, row.ref).events)
+    else:
+        slow = slow_at(sim, row.ref)
+        run_job(sim, thread, row.work, int(slow.clients), int(slow.missed * slow.clients))
+
+
+@plain
+def fast_clients(sim: Sim, edge: Row) -> int:
+    """Counts the subscribers that are not slow."""
+    fast = edge.count
+    for at in range(edge.first, edge.first + edge.classes):
+        fast -= slow_at(sim, at).clients
+    return int(fast)
 
 
 @plain
@@ -35,6 +78,8 @@ def got(sim: Sim, thread: int) -> None:
         run_job(sim, thread, row.work, request_at(sim, row.ref).frames, request_at(sim, row.ref).events)
     elif row.role == SPLITS:
         begin_split(sim, thread)
+    elif row.role == FAN:
+        begin_fan(sim, thread)
     else:
         run_job(sim, thread, row.work, poll_at(sim, row.ref).frames, poll_at(sim, row.ref).events)
 

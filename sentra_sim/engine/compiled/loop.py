@@ -42,9 +42,12 @@ from sentra_sim.engine.compiled.memory import Sim, inline, ring_at, station_at, 
 from sentra_sim.engine.compiled.queues import get_job, match_jobs
 from sentra_sim.engine.compiled.rare import rare_event
 from sentra_sim.engine.compiled.requests import acked, fetched
-from sentra_sim.engine.compiled.served import flushed, reply_last, visible, write, writer_due
+from sentra_sim.engine.compiled.served import reply_last, visible
 from sentra_sim.engine.compiled.source import source_next, source_send
+from sentra_sim.engine.compiled.stores import flushed, write, writer_due
+from sentra_sim.engine.compiled.subscribers import count_pending
 from sentra_sim.engine.compiled.threads import done
+from sentra_sim.engine.compiled.transactions import arm_commands
 from sentra_sim.engine.compiled.vacations import begin_vacations
 
 BEFORE, FULL, OUT_OF_BOUNDS = range(3)
@@ -116,6 +119,13 @@ def begin(tables: Any) -> None:
 
 
 @numba.njit(cache=True, error_model="numpy")
+def arm(tables: Any) -> None:
+    """Sets the timers that are set before anything else."""
+    for number in range(tables[0].store_count):
+        arm_commands(tables[0], number)
+
+
+@numba.njit(cache=True, error_model="numpy")
 def play_until(tables: Any, end: float) -> int:
     """Plays all events before a time and comes to it, unless a table is full."""
     sim = tables[0]
@@ -143,3 +153,5 @@ def finish(tables: Any) -> None:
     sim = tables[0]
     charge_unfinished(sim)
     count_open(sim)
+    for number in range(sim.edge_count):
+        count_pending(sim, number)

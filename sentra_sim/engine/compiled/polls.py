@@ -11,6 +11,7 @@ from sentra_sim.engine.compiled.memory import (
     cold,
     frame_at,
     hop_at,
+    inline,
     owner_at,
     plain,
     poll_at,
@@ -18,7 +19,10 @@ from sentra_sim.engine.compiled.memory import (
     replica_at,
     station_at,
 )
+from sentra_sim.engine.compiled.parts import gather
 from sentra_sim.engine.compiled.queues import link, new_node, put
+from sentra_sim.engine.compiled.sessions import accept
+from sentra_sim.engine.compiled.tables import COLUMNAR_STORE, HANDED_OVER, QUEUED, TRANSACTIONAL
 from sentra_sim.engine.trace import DUPLICATE, OPEN
 
 
@@ -72,15 +76,31 @@ def stamp_first(sim: Sim, frame: int, hop: int) -> None:
         frame_at(sim, frame).outcome = DUPLICATE
 
 
+@inline
+def fails(sim: Sim, number: int, poll: int) -> bool:
+    """Tells whether a consumer's call of a station fails, and notes it for the consumer."""
+    station = station_at(sim, number)
+    if station.failure > 0.0 and delay_of(sim, station.failure_draw) < station.failure:
+        poll_at(sim, poll).failed = 1
+        return True
+    return False
+
+
 @plain
 def offer(sim: Sim, number: int, poll: int) -> None:
     """Hands a poll to a station."""
     station = station_at(sim, number)
-    if station.handover >= 0:
+    if station.intake == QUEUED:
+        put(sim, station.server, station.work, poll)
+        return
+    if station.intake == HANDED_OVER:
         push(sim, delay_of(sim, station.handover), HANDED, number, poll)
         return
-    if station.flush == 0.0:
-        put(sim, station.server, station.work, poll)
+    if station.intake == TRANSACTIONAL:
+        accept(sim, station.store, poll)
+        return
+    if station.intake == COLUMNAR_STORE:
+        gather(sim, station.store, poll)
         return
     link(sim, station, new_node(sim, NONE, poll))
     if station.writer_waiting:
@@ -92,7 +112,7 @@ def offer(sim: Sim, number: int, poll: int) -> None:
 def offer_last(sim: Sim, number: int, poll: int) -> None:
     """Hands a poll to a station, as the last act of whatever calls it."""
     station = station_at(sim, number)
-    if station.flush == 0.0:
+    if station.intake == QUEUED:
         put_last(sim, station.server, station.work, poll)
     else:
         offer(sim, number, poll)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.calendar import EXPIRED, HEAR, READY, RESUMED, TAKEN_OVER, THROTTLE, TURN
+from sentra_sim.engine.compiled.calendar import EXPIRED, HEAR, READY, RESUMED, STORE_COMMITTED, TAKEN_OVER, THROTTLE, TURN
 from sentra_sim.engine.compiled.calls import call
 from sentra_sim.engine.compiled.cluster import broker_event
 from sentra_sim.engine.compiled.consumers import resume
 from sentra_sim.engine.compiled.membership import expire, hear, member_ready, take_over
 from sentra_sim.engine.compiled.memory import Sim, cold
+from sentra_sim.engine.compiled.transactions import store_event
 from sentra_sim.engine.compiled.vacations import refill, throttle, turn
 
 
@@ -18,8 +19,10 @@ def rare_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
         broker_event(sim, kind, subject, detail)
     elif kind < TURN:
         group_event(sim, kind, subject, detail)
-    else:
+    elif kind < STORE_COMMITTED:
         host_event(sim, kind, subject, detail)
+    else:
+        store_event(sim, kind, subject, detail)
 
 
 @cold

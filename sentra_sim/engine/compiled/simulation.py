@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from sentra_sim.engine.change_checks import check_change
 from sentra_sim.engine.changes import Change
 from sentra_sim.engine.compiled.changes import apply_change
-from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, begin, finish, play_until
+from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, arm, begin, finish, play_until
 from sentra_sim.engine.compiled.tables import Tables, build_tables
 from sentra_sim.engine.plan import Plan
+from sentra_sim.engine.tallies import tallies_of
 from sentra_sim.engine.trace import Trace, host_busy, settle, used_seconds
 from sentra_sim.scenario import processes
 
@@ -41,7 +42,8 @@ class CompiledSimulation:
 
     def advance(self, to_s: float) -> None:
         """Plays all events before `to_s`."""
-        self._go(float(min(to_s, self.plan.cap_s)))  # an integer would be compiled for anew
+        now_s = self.now_s
+        self._go(now_s + (float(min(to_s, self.plan.cap_s)) - now_s))  # rounded as SimPy does, which stops after a delay
 
     def apply(self, change: Change) -> None:
         """Makes a change now."""
@@ -67,6 +69,8 @@ class CompiledSimulation:
 
     def _start(self) -> None:
         self.tables: Tables = build_tables(self.plan, self.room)
+        if len(self.tables.arrays["commands"]) > 0:
+            arm(self.tables.state)
         self.begun = False  # changes at the very start come before everything, as they do in SimPy
 
     def _step(self, step: Change | float) -> bool:
@@ -99,7 +103,13 @@ def _trace(plan: Plan, tables: Tables) -> Trace:
         release_jobs=tables.arrays["release_jobs"][: int(tables.state["release_jobs_done"][0])].copy(),
         outcome=settle(plan.scenario, frames["outcome"].astype(np.int8), hops_s),
         attempts=frames["attempts"].astype(np.int16),
+        tallies=_tallies(plan, tables),
     )
+
+
+def _tallies(plan: Plan, tables: Tables) -> NDArray[np.float64]:
+    counted = [tables.tally_row(name)[tally] for name, names in tallies_of(plan.scenario).items() for tally in names]
+    return np.array(counted, dtype=np.float64)
 
 
 def _canary_events(tables: Tables, frames: int) -> NDArray[np.int32]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from sentra_sim.engine.cgroups import accounts, first_cgroups
 from sentra_sim.engine.compiled.host_tables import HostRows
+from sentra_sim.engine.compiled.store_tables import StoreRoles, StoreRows
 from sentra_sim.engine.network import ways
 from sentra_sim.engine.plan import (
     HEARTBEAT,
@@ -27,6 +28,10 @@ from sentra_sim.engine.plan import (
     replica_name,
     station_of,
 )
+from sentra_sim.engine.tallies import COLUMNAR as COLUMNAR_TALLIES
+from sentra_sim.engine.tallies import EDGE as EDGE_TALLIES
+from sentra_sim.engine.tallies import TIERS
+from sentra_sim.engine.tallies import TRANSACTIONAL as TRANSACTIONAL_TALLIES
 from sentra_sim.engine.trace import RELEASE_JOB
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
 from sentra_sim.scenario.keys import PLACES
@@ -47,11 +52,12 @@ ADDRESSES = (
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers shards copies replicas calls "
     "stations links backgrounds cpu virtual "
     "marks next_event place splits releases release_jobs owners breakers "
-    "cgroups vacations"
+    "cgroups vacations "
+    "stores commands columnars writers tiers edges slow_classes"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
-    "hop_count second_count partition_count cgroup_count vacation_count"
+    "hop_count second_count partition_count cgroup_count vacation_count store_count edge_count"
 )
 
 
@@ -130,7 +136,7 @@ BREAKER = _record("failures opened passed", "until")  # of a consumer, for one s
 OWNER = _record("owner target mark")  # of a partition: who polls it, who is to, in which round it became free
 STATION = _record(
     "server work delay handover hop link_first links called thread writer_waiting head tail "
-    "second_server second_work second_hop failure_draw",
+    "second_server second_work second_hop failure_draw intake store",
     "flush last_start failure",
 )
 BACKGROUND = _record("thread work broker", "every due")
@@ -140,6 +146,25 @@ RELEASE = _record(
     "threshold cold_events worked noise tail_draw error_draw shadow_draw begun",
     "factor tail_share tail_factor errors leak cold_factor wait wrong started",
 )
+STORE = _record(
+    "station connections in_use waiting ready due committing outbox fsync siblings flushing life up starting "
+    "events every_events notify batch relay_thread relay_work asleep relay_up command_first commands",
+    "commit_delay page_writes every due_at stall until slowdown pages page unchanged restart redo poll looked "
+    + " ".join(TRANSACTIONAL_TALLIES),
+)
+COLUMNAR = _record(
+    "station first active turn fan_in merge_work parts_to_delay parts_to_throw",
+    "min_delay max_delay retry " + " ".join(COLUMNAR_TALLIES),
+)
+WRITER = _record("store thread head tail busy rows parts merging tiers", "last_start")
+TIER = _record("head tail count")
+EDGE = _record(
+    "station first classes deliver_work connect_work reconnect "
+    "life job_life up starting welcome welcoming encoding parked",
+    "count restart read buffer hold reconnect_max " + " ".join(EDGE_TALLIES),
+)
+SLOW_CLASS = _record("edge connected", "part share clients backoff unsent behind missed clock left")
+COMMAND = _record("work child thread store running", "every first")
 
 
 SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
@@ -149,6 +174,10 @@ PROTOCOLS = {"cooperative": COOPERATIVE, "eager": EAGER, "static": STATIC}
 
 # Roles of threads: whose loop goes on when the thread's job is done.
 SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK, SPLITS, NEIGHBOUR = range(11)
+SESSION, CHILD, RELAY, INSERT, MERGE, FAN = range(11, 17)
+
+# Intakes of stations: what happens to a poll that is handed to one.
+QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL, COLUMNAR_STORE = range(5)
 
 ACKS_NONE, ACKS_LEADER, ACKS_ALL = range(3)
 
@@ -165,6 +194,12 @@ class Tables:
     works_of: dict[str, list[int]]  # rows of `works` by station
     release_rows: dict[str, int]  # rows of `releases` by pool/release
     station_rows: dict[str, int]  # rows of `stations` by station
+    kind_of: dict[str, str]  # in which table a station with tallies has its row
+    store_of: dict[str, int]  # and which row
+
+    def tally_row(self, name: str) -> np.void:
+        """Returns the row with the tallies of a station."""
+        return self.arrays[self.kind_of[name]][self.store_of[name]]  # type: ignore[no-any-return]
 
 
 def build_tables(plan: Plan, room: int) -> Tables:
@@ -202,6 +237,16 @@ class _Builder:
         self.links: list[int] = []
         self.backgrounds: list[dict[str, float]] = []
         self.release_rows: dict[str, int] = {}
+        roles = StoreRoles(SESSION, CHILD, RELAY, INSERT, MERGE)
+        self.special = StoreRows(
+            plan,
+            self.served,
+            roles,
+            server=self._server,
+            work=self._work,
+            delay=self._delay,
+            thread=self._own_thread,
+        )
 
     def build(self, room: int) -> Tables:
         """Numbers all stations and returns the tables."""
@@ -228,8 +273,8 @@ class _Builder:
             "nodes": _free_nodes(room),
             "hosts": _rows(HOST, rows.hosts),
             "lanes": _rows(LANE, lanes),
+            "servers": self._server_rows(),
             "threads": _rows(THREAD, self.threads),
-            "servers": _rows(SERVER, [{"head": -1, "idle_head": -1}] * self.servers),
             "works": _rows(WORK, self.works),
             "delays": _rows(DELAY, self.delays),
             "draws": np.concatenate(self.draws),
@@ -252,6 +297,13 @@ class _Builder:
             "stations": _rows(STATION, stations),
             "links": np.array(self.links, dtype=np.int64),
             "backgrounds": _rows(BACKGROUND, self.backgrounds),
+            "stores": _rows(STORE, self.special.stores),
+            "commands": _rows(COMMAND, self.special.commands),
+            "columnars": _rows(COLUMNAR, self.special.columnars),
+            "writers": _rows(WRITER, self.special.writers),
+            "tiers": _rows(TIER, [{"head": -1}] * (TIERS * len(self.special.writers))),
+            "edges": _rows(EDGE, self.special.edges),
+            "slow_classes": _rows(SLOW_CLASS, self.special.slow_classes),
             "cpu": np.zeros((accounts(scenario), seconds)),
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
             **releases,
@@ -278,11 +330,21 @@ class _Builder:
             "request_room": most + room,
             "cgroup_count": len(rows.cgroups),
             "vacation_count": len(rows.vacations),
+            "store_count": len(self.special.stores),
+            "edge_count": len(self.special.edges),
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
         station_rows = {name: number for number, name in enumerate(self.served)}
-        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of, self.release_rows, station_rows)
+        return Tables(
+            state=self.state,
+            arrays=arrays | {"lane_jobs": lane_jobs},
+            works_of=self.works_of,
+            release_rows=self.release_rows,
+            station_rows=station_rows,
+            kind_of=self.special.kind_of,
+            store_of=self.special.row_of,
+        )
 
     def _fill(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -366,6 +428,14 @@ class _Builder:
         self.delays.append(row)
         return len(self.delays) - 1
 
+    def _server_rows(self) -> Table:
+        rows: list[dict[str, float]] = [{"head": -1, "idle_head": -1} for _ in range(self.servers)]
+        for server, threads in self.special.idle_threads.items():
+            rows[server] |= {"idle_head": threads[0], "idle_tail": threads[-1]}
+            for thread, after in zip(threads, [*threads[1:], -1], strict=True):
+                self.threads[thread]["next"] = after
+        return _rows(SERVER, rows)
+
     def _server(self) -> int:
         self.servers += 1
         return self.servers - 1
@@ -388,6 +458,11 @@ class _Builder:
             }
         )
         return len(self.threads) - 1
+
+    def _own_thread(self, role: int, unit: int, name: str) -> int:
+        """Adds a thread of a station that takes its jobs from no queue that others know of."""
+        station = self.plan.scenario.stations[name]
+        return self._thread(role, unit, station, self.process[name], station.host)
 
     def _queue(self, role: int, unit: int, station: AnyStation, process: int, host: str, *, threads: int) -> int:
         """Adds a queue and the threads that serve it, which wait in their order."""
@@ -465,19 +540,27 @@ class _Builder:
     def _served(self, name: str) -> dict[str, float]:
         station = self.plan.scenario.stations[name]
         unit, process = self.served.index(name), self.process[name]
+        row: dict[str, float]
         if isinstance(station, Broadcast):
-            return {
-                "server": self._queue(SEND, unit, station, process, station.host, threads=1),
+            role = SEND if station.subscribers is None else FAN
+            row = {
+                "server": self._queue(role, unit, station, process, station.host, threads=1),
                 "second_server": self._queue(SUBSCRIBE, unit, station, process + 1, station.subscriber_host, threads=1),
                 "work": self._work((name, "send"), station.send),
                 "second_work": self._work((name, "receive"), station.receive),
                 "handover": self._delay((name, "handover"), station.handover),
+                "intake": HANDED_OVER,
                 "delay": self._delay((name, "network"), station.network),
                 "hop": self.hop[station.hops[0]],
                 "second_hop": self.hop[station.hops[1]],
             }
+            if station.subscribers is not None:
+                row["store"] = self.special.edge(name, station.subscribers, station.recovery)
+            return row
         assert isinstance(station, Pool | Store)
-        row: dict[str, float] = {
+        if isinstance(station, Pool) and station.recovery is not None:
+            station = station.as_store
+        row = {
             "work": self._work((name, "demand"), station.demand),
             "delay": self._delay((name, "delay"), station.delay),
             "handover": -1,
@@ -492,8 +575,13 @@ class _Builder:
         if station.failure is not None:
             row |= {"failure": station.failure, "failure_draw": self._delay((name, "failure"), Delay(mean_s=1.0))}
         self.links.extend(self.served.index(successor) for successor in station.to)
-        if isinstance(station, Store) and station.flush_s > 0.0:
+        if isinstance(station, Store) and station.is_columnar:
+            row |= {"intake": COLUMNAR_STORE, "store": self.special.columnar(name, station), "flush": station.flush_s}
+        elif isinstance(station, Store) and station.flush_s > 0.0:
             row |= {"thread": self._thread(WRITE, unit, station, process, station.host), "flush": station.flush_s}
+            row["intake"] = GATHERED
+        elif isinstance(station, Store) and station.is_transactional:
+            row |= {"intake": TRANSACTIONAL, "store": self.special.transactional(name, station)}
         else:
             role = SPLITS if isinstance(station, Pool) and station.releases else SERVE
             row["server"] = self._queue(role, unit, station, process, station.host, threads=station.threads)

@@ -6,17 +6,37 @@ from sentra_sim.engine.compiled.background import tick_wait
 from sentra_sim.engine.compiled.batcher import buffer
 from sentra_sim.engine.compiled.calendar import ARRIVE, COPIED, NONE, WRITTEN, delay_of, push
 from sentra_sim.engine.compiled.consumers import consumer_done
+from sentra_sim.engine.compiled.edge import edge_done, fan_done
 from sentra_sim.engine.compiled.jobs import next_job
 from sentra_sim.engine.compiled.log import appended, copied, produce, write
-from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, inline, thread_at
-from sentra_sim.engine.compiled.releases import link_events
-from sentra_sim.engine.compiled.served import station_done
+from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, command_at, inline, thread_at
+from sentra_sim.engine.compiled.parts import inserted, merged
+from sentra_sim.engine.compiled.relay import relay_done
+from sentra_sim.engine.compiled.releases import link_events, split_done
+from sentra_sim.engine.compiled.served import served
 from sentra_sim.engine.compiled.source import source_next
-from sentra_sim.engine.compiled.tables import BATCHER, CONSUMER, LOG, SOURCE, TICK
+from sentra_sim.engine.compiled.stores import written
+from sentra_sim.engine.compiled.tables import (
+    BATCHER,
+    CHILD,
+    CONSUMER,
+    FAN,
+    INSERT,
+    LOG,
+    MERGE,
+    RELAY,
+    SERVE,
+    SESSION,
+    SOURCE,
+    SPLITS,
+    TICK,
+    WRITE,
+)
+from sentra_sim.engine.compiled.transactions import store_worked
 
 
 @inline
-def done(sim: Sim, thread: int) -> None:
+def done(sim: Sim, thread: int) -> None:  # noqa: PLR0912 - one branch a role
     """A thread's job is done: its station goes on, then the thread looks for its next job."""
     row = thread_at(sim, thread)
     role, ref = row.role, row.ref
@@ -47,5 +67,24 @@ def done(sim: Sim, thread: int) -> None:
         else:
             copied(sim, ref, row.unit)
         next_job(sim, thread)
+    elif role == SERVE:
+        served(sim, thread)
+    elif role == WRITE:
+        written(sim, thread)
+    elif role == SPLITS:
+        split_done(sim, thread)
+        next_job(sim, thread)
+    elif role == SESSION:
+        store_worked(sim, thread)
+    elif role == CHILD:
+        command_at(sim, row.unit).running = 0
+    elif role == RELAY:
+        relay_done(sim, row.unit)
+    elif role == FAN:
+        fan_done(sim, thread)
+    elif role == INSERT:
+        inserted(sim, row.unit)
+    elif role == MERGE:
+        merged(sim, thread)
     else:
-        station_done(sim, thread)
+        edge_done(sim, thread)

@@ -38,6 +38,11 @@ def apply_change(simulation: ReferenceSimulation, change: Change) -> None:
                 change_process(world.cgroups[number], change)
         case "host":
             change_host(world, change)
+        case "station":
+            if change.operation == "kill":
+                for number in cgroups_of(scenario, change.subject):
+                    world.cgroups[number].renew()
+            world.stores[change.subject].change(change.operation, change.value)
 
 
 def _change_release(releases: ReleasesModel, change: Change) -> None:

@@ -68,7 +68,7 @@ class Cluster:
         self.killed.add(number)
         self.ready.discard(number)
         self.start_number[number] += 1
-        self._cgroup(number).proceed()
+        self._cgroup(number).renew()
         self._fail(number)
 
     def _fail(self, number: int) -> None:

@@ -101,6 +101,13 @@ class Cgroup:
             self.stopped = False
             self.release()
 
+    def renew(self) -> None:
+        """Makes a new process of it, whose jobs somebody else has given up: no signal stops it, and its caches are cold."""
+        self.proceed()
+        for thread in self.threads:
+            thread.finished_s = None
+        self.done_s = 0.0
+
     def start_anew(self) -> None:
         """Makes a new process of it: its jobs under way begin again, and its caches are cold."""
         self.hold()

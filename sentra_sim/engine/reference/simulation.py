@@ -27,6 +27,9 @@ class ReferenceSimulation:
         self.world.env.process(source(self.world, self.batcher))
         start_backgrounds(self.world)
         start_vacations(self.world)
+        for name in self.world.scenario.stations:
+            if name in self.world.stores:
+                self.world.stores[name].arm()
 
     @property
     def now_s(self) -> float:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import simpy
+from numpy.typing import NDArray
 
 from sentra_sim.engine.cgroups import Cgroup as CgroupSpec
 from sentra_sim.engine.cgroups import accounts, cgroups, first_cgroups
@@ -19,6 +20,7 @@ from sentra_sim.engine.reference.limits import Limit
 from sentra_sim.engine.reference.network import Link, crossing_s
 from sentra_sim.engine.reference.sharing import SharingHost
 from sentra_sim.engine.reference.slicing import SliceHost
+from sentra_sim.engine.tallies import tallies_of
 from sentra_sim.engine.trace import DUPLICATE, OPEN, RELEASE_JOB, Trace, host_busy, settle, used_seconds
 from sentra_sim.scenario import ConsumerGroup, hop_edges, only, processes
 from sentra_sim.scenario.schema import Delay, Demand
@@ -61,6 +63,19 @@ class Batch:
         self.events += frame.events
 
 
+class Special(Protocol):
+    """A station with timers, tallies, and changes of its own."""
+
+    def arm(self) -> None:
+        """Sets the timers that are set before anything else."""
+
+    def tallies(self) -> dict[str, float]:
+        """Returns what the station has counted, in the order of `tallies`."""
+
+    def change(self, operation: str, value: float) -> None:
+        """Makes a change."""
+
+
 class World:
     """What all stations share: the clock, the hosts, the frames, the CPU accounts, the plan's numbers."""
 
@@ -86,12 +101,14 @@ class World:
         self.lag_events = 0  # of the consumer group: acknowledged by the log, not taken by a poll yet
         stations = plan.scenario.stations.items()
         self.failure = {name: getattr(station, "failure", None) or 0.0 for name, station in stations}
+        self.chances = {name: Draws(plan.multipliers[name, "failure"]) for name, purpose in plan.streams if purpose == "failure"}
         self.keeps_first = False  # frames may come to a hop again: a consumer was killed
         self.effect = self.hop[effect_hop(plan.scenario)]
         self.idempotent = only(plan.scenario, ConsumerGroup)[1].idempotent
         self.place: list[int] = plan.place.tolist()
         self.releases: ReleasesModel | None = None
         self.release_jobs: list[tuple[float, ...]] = []
+        self.stores: dict[str, Special] = {}  # stores and edges with timers and tallies, which changes may be about
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
         self.down: set[int] = set()  # processes that run no background jobs
 
@@ -115,7 +132,12 @@ class World:
             release_jobs=np.array(self.release_jobs, dtype=RELEASE_JOB),
             outcome=settle(plan.scenario, np.array([frame.outcome for frame in self.frames], dtype=np.int8), hops_s),
             attempts=np.array([frame.attempts for frame in self.frames], dtype=np.int16),
+            tallies=self._tallies(),
         )
+
+    def _tallies(self) -> NDArray[np.float64]:
+        counted = {name: self.stores[name].tallies() for name in tallies_of(self.scenario)}
+        return np.array([value for tallies in counted.values() for value in tallies.values()], dtype=np.float64)
 
     def _cgroup(self, number: int, spec: CgroupSpec) -> Cgroup:
         cgroup = Cgroup(number, self.hosts[spec.host], self.cpu_s[spec.process])
@@ -163,6 +185,14 @@ class World:
     def after(self, delay_s: float, then: Callable[..., None], *args: Any) -> None:
         """Calls a function after a time that occupies no core."""
         self.env.timeout(delay_s).callbacks.append(lambda _: then(*args))
+
+    def fails(self, station: str, poll: Batch) -> bool:
+        """Tells whether a consumer's call of a station fails, and notes it for the consumer."""
+        share = self.failure[station]
+        if share > 0.0 and self.chances[station].next() < share:
+            poll.failed = True
+            return True
+        return False
 
     def stamp(self, frames: list[Frame], hop: str) -> None:
         """Notes that frames have reached a hop now."""
