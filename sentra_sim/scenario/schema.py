@@ -22,6 +22,8 @@ from pydantic import (
     model_validator,
 )
 
+from sentra_sim.scenario.shapes import Shape, Trace
+
 SCHEMA_VERSION = 1
 
 Hop = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -114,6 +116,13 @@ class Load(Model):
     Keys follow a Zipf law with exponent `key_skew` (0 is uniform); a tenant owns the keys congruent to it.
     With `steps` the rate changes while the load goes on: the first step begins with the load, warm-up included, and the last
     one's rate holds for as long as the run goes on after it. `rate_eps` is then the mean rate of the steps; leave it out.
+
+    `shape` holds factors that change with time and multiply this rate, each other's too: see the blocks `Mmpp` to `Trace`. The mean
+    of all but `ramp` and `flash` is one, so that `rate_eps` is the mean rate still. Evenly spaced or Poisson, arrivals follow the
+    shape exactly: they are those of rate one, put where the integrated rate comes to their times.
+
+    With `tenant_weights` each tenant offers that share of the events (the weights need not sum to one), on keys of its own that follow
+    the Zipf law by themselves; without, a tenant's share is that of its keys.
     """
 
     rate_eps: PositiveFloat = 50_000.0
@@ -124,6 +133,29 @@ class Load(Model):
     tenants: PositiveInt = 20
     event_bytes: Annotated[int, Field(ge=64, le=127)] = 64
     steps: tuple[Step, ...] = Field(default=(), json_schema_extra=LATER)
+    shape: tuple[Shape, ...] = Field(default=(), json_schema_extra=LATER)
+    tenant_weights: tuple[NonNegativeFloat, ...] = Field(default=(), json_schema_extra=LATER)
+
+    @model_validator(mode="after")
+    def _own_rate_of_a_trace(self) -> Self:
+        traces = [shape for shape in self.shape if isinstance(shape, Trace)]
+        if traces and not self.steps and "rate_eps" not in self.model_fields_set:
+            object.__setattr__(self, "rate_eps", traces[0].own_eps)
+        return self
+
+    @model_validator(mode="after")
+    def _weights_of_all_tenants(self) -> Self:
+        if not self.tenant_weights:
+            return self
+        if len(self.tenant_weights) != self.tenants:
+            raise ValueError(
+                f"must have tenant_weights of all {self.tenants} tenants, not of {len(self.tenant_weights)}"
+            )
+        if not any(self.tenant_weights):
+            raise ValueError("must have a tenant of a weight > 0")
+        if self.keys < self.tenants:
+            raise ValueError(f"must have a key for each of {self.tenants} tenants with tenant_weights, not {self.keys}")
+        return self
 
     @model_validator(mode="after")
     def _mean_of_steps(self) -> Self:
