@@ -14,7 +14,7 @@ from sentra_sim.engine.changes import Change, Simulation, play
 from sentra_sim.engine.compiled import CompiledSimulation
 from sentra_sim.engine.plan import Plan, prepare
 from sentra_sim.engine.reference import ReferenceSimulation
-from sentra_sim.engine.trace import Trace
+from sentra_sim.engine.trace import EVENT_SHED, Trace
 from sentra_sim.errors import InputError
 from sentra_sim.kpi import final_hop
 from sentra_sim.records import (
@@ -28,7 +28,7 @@ from sentra_sim.records import (
     metrics_table,
     versions,
 )
-from sentra_sim.scenario import Log, Scenario, hop_edges, only, processes, scenario_data, scenario_hash
+from sentra_sim.scenario import Batcher, Log, Scenario, Source, hop_edges, only, processes, scenario_data, scenario_hash
 from sentra_sim.units import NS_PER_S
 
 Engine = Literal["compiled", "reference"]
@@ -168,10 +168,23 @@ def _events_table(plan: Plan, trace: Trace) -> pl.DataFrame:
 def _counters(plan: Plan, trace: Trace) -> dict[str, int]:
     acked = _reached(plan, trace, only(plan.scenario, Log)[1].hop)
     delivered = int(trace.events[_reached(plan, trace, final_hop(plan.scenario))].sum())
+    shed = int((trace.frame == EVENT_SHED).sum())
     return {
         "offered": len(trace.frame),
         "received": int((trace.frame >= 0).sum()),
         "acked": int(trace.events[acked].sum()),
         "delivered": delivered,
-        "lost": len(trace.frame) - delivered,
+        "lost": len(trace.frame) - delivered - shed,
+        **_of_clients(plan, trace, shed),
     }
+
+
+def _of_clients(plan: Plan, trace: Trace, shed: int) -> dict[str, int]:
+    """Counts what rules of admission and impatient clients bring: events shed, sent again, and taken again."""
+    found: dict[str, int] = {}
+    if only(plan.scenario, Batcher)[1].admission:
+        found["shed"] = shed
+    if only(plan.scenario, Source)[1].retry:
+        found["resent"] = int((np.diff(plan.first_event) * np.maximum(trace.sends - 1, 0)).sum())
+        found["repeats"] = int(trace.repeats.sum())
+    return found

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from sentra_sim.scenario import Broadcast, Log, Scenario
 
+# What became of an offered event that no frame took.
+NOT_TAKEN, EVENT_SHED = -1, -2
+
 # Ends of lingers that lie no further apart are one to a timer: rounding alone must not make two of them.
 SAME_MOMENT_S = 1e-9
 
@@ -20,7 +23,10 @@ class Trace:
 
     `partition`, `events`, `poll`: by frame in order of opening, shape (frames,); a frame that no poll took has poll -1.
     `hops_s`: shape (frames, hops), columns in the order of `hop_edges`, NaN where the frame did not come.
-    `frame`: by offered event, shape (events,), -1 where no frame took it before the run ended.
+    `frame`: by offered event, shape (events,); NOT_TAKEN where no frame took it before the run ended, EVENT_SHED where the batcher
+    refused it, the last time that it was sent.
+    `repeats`: by frame, how many events it carried that an earlier one, or it itself, had taken already; not among its `events`.
+    `sends`: by message, how often it was sent, shape (messages,); empty without impatient clients.
     `cpu_s`: CPU seconds by process in the order of `processes` and whole second, shape (processes, seconds).
     `host_busy_s`: the same by host, shape (hosts, seconds).
     """
@@ -32,6 +38,8 @@ class Trace:
     frame: NDArray[np.int64]
     cpu_s: NDArray[np.float64]
     host_busy_s: NDArray[np.float64]
+    repeats: NDArray[np.int32]
+    sends: NDArray[np.int32]
 
 
 def used_seconds(cpu_s: NDArray[np.float64], seconds: float) -> int:

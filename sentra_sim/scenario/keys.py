@@ -20,8 +20,8 @@ def key_weights(keys: int, skew: float, tenant_weights: Sequence[float] = ()) ->
     [0.375, 0.125, 0.375, 0.125]
     """
     if not tenant_weights:
-        weights = np.arange(1, keys + 1, dtype=np.float64) ** -skew
-        return np.asarray(weights / weights.sum())
+        plain = np.arange(1, keys + 1, dtype=np.float64) ** -skew
+        return np.asarray(plain / plain.sum())
     tenants = len(tenant_weights)
     number = np.arange(keys)
     weights = (number // tenants + 1.0) ** -skew

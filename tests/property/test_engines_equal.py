@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sentra_sim.engine import Change, Trace, prepare, run
 from sentra_sim.scenario import Scenario, hop_edges, processes
 from tests.pipelines import BARE, bare, sentra
+from tests.property.vary_arrivals import vary_arrivals
 
 UNEVEN = {
     "job_s": 1e-4,
@@ -259,6 +260,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "hosts": {"a": draw(host), "b": draw(host)},
         "stations": draw(stations()),
     }
+    vary_arrivals(draw, changes)
     return bare(changes)
 
 
@@ -276,7 +278,7 @@ def test_any_pipeline_is_the_same_in_both_engines_and_keeps_its_books(scenario: 
 def _check_conservation(trace: Trace) -> None:
     taken = trace.frame[trace.frame >= 0]
     np.testing.assert_array_equal(np.bincount(taken, minlength=len(trace.events)), trace.events)
-    assert (trace.events > 0).all()
+    assert (trace.events + trace.repeats > 0).all()
 
 
 def _check_order(scenario: Scenario, trace: Trace) -> None:

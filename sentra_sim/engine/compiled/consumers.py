@@ -5,12 +5,14 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.calendar import NONE, WAKE, push
 from sentra_sim.engine.compiled.hosts import run_job
 from sentra_sim.engine.compiled.memory import (
+    Row,
     Sim,
     call_at,
     frame_at,
     plain,
     poll_at,
     poll_frame_at,
+    repeats_of,
     replica_at,
     request_at,
     request_frame_at,
@@ -64,6 +66,13 @@ def take(sim: Sim, owner: int) -> None:
 
 
 @plain
+def drop_repeats(sim: Sim, poll: Row) -> None:
+    """Leaves those events of a poll that it is the first to bring."""
+    for at in range(poll.first, poll.first + poll.frames):
+        poll.events -= repeats_of(sim, poll_frame_at(sim, at).value).value
+
+
+@plain
 def consumer_done(sim: Sim, owner: int) -> None:
     """Goes on with a replica's poll after its fetch, its processing, a call or its finish."""
     replica = replica_at(sim, owner)
@@ -72,7 +81,10 @@ def consumer_done(sim: Sim, owner: int) -> None:
     if replica.call == PROCESSING:
         stamp(sim, replica.poll, 3)
         run_job(sim, replica.thread, replica.process_work, poll.frames, poll.events)
-    elif replica.call < sim.call_count:
+        return
+    if sim.retrying and replica.call == 0:
+        drop_repeats(sim, poll)
+    if replica.call < sim.call_count:
         offer_last(sim, call_at(sim, replica.call).value, replica.poll)
     elif replica.call == sim.call_count:
         run_job(sim, replica.thread, replica.finish_work, poll.frames, poll.events)

@@ -16,14 +16,14 @@ from sentra_sim.engine.compiled.memory import (
     thread_at,
 )
 from sentra_sim.engine.compiled.queues import get_job, link, match_jobs, new_node, put
-from sentra_sim.engine.compiled.tables import BATCHER, LOG
+from sentra_sim.engine.compiled.tables import BATCHER, CLIENT, LOG
 
 
 @plain
 def got(sim: Sim, thread: int) -> None:
     """A thread begins the job that it took from its queue."""
     row = thread_at(sim, thread)
-    if row.role == BATCHER:
+    if row.role in (BATCHER, CLIENT):
         if row.work == sim.close_work:
             close_job(sim, thread, row.work, row.ref)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sentra_sim.engine.compiled.admission import tell_acked
 from sentra_sim.engine.compiled.calendar import ACK, AVAILABLE, NONE, delay_of, push
 from sentra_sim.engine.compiled.memory import (
     Sim,
@@ -81,6 +82,8 @@ def acked(sim: Sim, number: int) -> None:
     broker = broker_at(sim, request.broker)
     for at in range(request.first, request.first + request.frames):
         hop_at(sim, request_frame_at(sim, at).value, 2).value = sim.now
+        if sim.tracked:
+            tell_acked(sim, request_frame_at(sim, at).value)
     broker.outstanding -= 1
     push(sim, delay_of(sim, broker.fetch_delay), AVAILABLE, number, NONE)
     send_request(sim, request.broker)

@@ -18,9 +18,11 @@ from sentra_sim.engine.compiled.calendar import (
     GOT,
     HANDED,
     HEARD,
+    IMPATIENT,
     LINGER,
     PUT,
     REPLY,
+    RESEND,
     SLICE,
     SOURCE_DUE,
     VISIBLE,
@@ -31,6 +33,7 @@ from sentra_sim.engine.compiled.calendar import (
     next_time,
     pop,
 )
+from sentra_sim.engine.compiled.clients import impatient, resend
 from sentra_sim.engine.compiled.consumers import available, consumer_done, take
 from sentra_sim.engine.compiled.hosts import charge_unfinished, end_slice, leave_sharing
 from sentra_sim.engine.compiled.jobs import got, put_last
@@ -88,6 +91,10 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
         put_last(sim, station_at(sim, subject).server, station_at(sim, subject).work, detail)
     elif kind == HEARD:
         put_last(sim, station_at(sim, subject).second_server, station_at(sim, subject).second_work, detail)
+    elif kind == IMPATIENT:
+        impatient(sim, subject, detail)
+    elif kind == RESEND:
+        resend(sim, subject)
     else:
         tick(sim, subject)
 

@@ -14,6 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from sentra_sim.engine.compiled import tables as t
+from sentra_sim.engine.compiled import tracking
 
 F = TypeVar("F", bound=Callable[..., Any])
 Row = Any  # a row of a table, with the fields of its record type
@@ -79,5 +80,13 @@ call_at = _table(lambda sim, number: _row(sim.calls, number, t.INDEX))
 station_at = _table(lambda sim, number: _row(sim.stations, number, t.STATION))
 link_at = _table(lambda sim, place: _row(sim.links, place, t.INDEX))
 background_at = _table(lambda sim, number: _row(sim.backgrounds, number, t.BACKGROUND))
+message_at = _table(lambda sim, number: _row(sim.messages, number, tracking.MESSAGE))
+copy_at = _table(lambda sim, number: _row(sim.copy_table, number, tracking.COPY))
+copies_of = _table(lambda sim, frame: _row(sim.frame_copies, frame, t.INDEX))
+repeats_of = _table(lambda sim, frame: _row(sim.frame_repeats, frame, t.INDEX))
+event_key_at = _table(lambda sim, event: _row(sim.event_key, event, t.INDEX))
+event_message_at = _table(lambda sim, event: _row(sim.event_message, event, t.INDEX))
+tenant_at = _table(lambda sim, number: _row(sim.tenants, number, tracking.TENANT))
+bucket_at = _table(lambda sim, number: _row(sim.buckets, number, tracking.BUCKET))
 cpu_at = _table(lambda sim, process, second: _row(sim.cpu, process * sim.second_count + second, t.NUMBER))
 virtual_at = _table(lambda sim, lane, second: _row(sim.virtual, lane * sim.second_count + second, t.NUMBER))

@@ -7,6 +7,7 @@ import numpy as np
 from sentra_sim.engine.changes import Change, check_change
 from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, begin, finish, play_until
 from sentra_sim.engine.compiled.tables import Tables, build_tables
+from sentra_sim.engine.compiled.tracking import tracked
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.trace import Trace, host_busy, used_seconds
 
@@ -80,13 +81,18 @@ def _apply(tables: Tables, change: Change) -> None:
 def _trace(plan: Plan, tables: Tables) -> Trace:
     count = int(tables.state["frames"][0])
     frames = tables.arrays["frame_table"][:count]
+    on = tracked(plan)
+    repeats = tables.arrays["frame_repeats"][:count] if on else np.zeros(count, np.int64)
+    retrying = bool(tables.state["retrying"][0])
     cpu = tables.arrays["cpu"][:, : used_seconds(tables.arrays["cpu"], plan.seconds)].copy()
     return Trace(
         partition=frames["partition"].astype(np.int16),
-        events=frames["events"].astype(np.int32),
+        events=(frames["events"] - repeats).astype(np.int32),
         poll=frames["poll"].copy(),
         hops_s=tables.arrays["hops"][:count],
         frame=tables.arrays["event_frame"],
         cpu_s=cpu,
         host_busy_s=host_busy(plan.scenario, cpu),
+        repeats=repeats.astype(np.int32),
+        sends=tables.arrays["messages"]["sends"].astype(np.int32) if retrying else np.empty(0, np.int32),
     )

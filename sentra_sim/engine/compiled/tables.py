@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentra_sim.engine.compiled.tracking import tracking_arrays, tracking_settings
 from sentra_sim.engine.plan import Plan, background_owners, background_purpose, broker_name, replica_name, station_of
 from sentra_sim.engine.trace import process_hosts
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
@@ -28,7 +29,8 @@ def _record(ints: str, floats: str = "") -> np.dtype[np.void]:
 ADDRESSES = (
     "heap soon ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers followers replicas calls "
-    "stations links backgrounds cpu virtual"
+    "stations links backgrounds cpu virtual "
+    "messages copy_table frame_copies frame_repeats event_key event_message tenants buckets"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
@@ -50,8 +52,9 @@ STATE = _record(
     "seq heap_size soon_size ring_head ring_size full free_node frames polls requests listed taken message "
     "source_thread source_work network_delay batcher_server receive_work close_work timer_delay "
     "timer_set closing_head closing_tail "
-    "max_events in_flight acks_all max_poll_events",
-    "now cap seconds linger gather",
+    "max_events in_flight acks_all max_poll_events "
+    "tracked gated retrying copies shared tenant_count key_quota resend_server resend_work backoff_delay retries budgeted",
+    "now cap seconds linger gather retry_timeout retry_tokens budget_ratio budget_burst",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
@@ -87,7 +90,7 @@ BACKGROUND = _record("thread work", "every due")
 SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
 
 # Roles of threads: whose loop goes on when the thread's job is done.
-SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK = range(9)
+SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK, CLIENT = range(10)
 
 
 @dataclass(frozen=True)
@@ -197,7 +200,8 @@ class _Builder:
             "second_count": seconds,
             "partition_count": partitions,
         }
-        self._fill(self._settings())
+        arrays |= tracking_arrays(plan)
+        self._fill(self._settings() | tracking_settings(plan))
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
         return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of)
 
@@ -298,6 +302,12 @@ class _Builder:
         self.state["close_work"] = self._work((name, "close"), batcher.close)
         self.state["timer_delay"] = self._delay((name, "timer"), batcher.timer)
         self.state["closing_head"] = -1
+        name, source = only(scenario, Source)
+        if source.retry:
+            server = self._queue(CLIENT, 0, source, self.process[name], source.host, threads=1)
+            self.state["resend_server"] = server
+            self.state["resend_work"] = self._work((name, "resend"), source.send)
+            self.state["backoff_delay"] = self._delay((name, "backoff"), source.retry.backoff)
 
     def _brokers(self) -> list[dict[str, float]]:
         name, log = only(self.plan.scenario, Log)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.background import tick_wait
-from sentra_sim.engine.compiled.batcher import buffer
+from sentra_sim.engine.compiled.batcher import buffer, buffer_tracked
 from sentra_sim.engine.compiled.calendar import ARRIVE, NONE, delay_of, push
+from sentra_sim.engine.compiled.clients import resent, sent
 from sentra_sim.engine.compiled.consumers import consumer_done
 from sentra_sim.engine.compiled.jobs import next_job
 from sentra_sim.engine.compiled.log import appended, produce, replicated
 from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, inline, thread_at
 from sentra_sim.engine.compiled.served import station_done
 from sentra_sim.engine.compiled.source import source_next
-from sentra_sim.engine.compiled.tables import BATCHER, CONSUMER, LOG, SOURCE, TICK
+from sentra_sim.engine.compiled.tables import BATCHER, CLIENT, CONSUMER, LOG, SOURCE, TICK
 
 
 @inline
-def done(sim: Sim, thread: int) -> None:
+def done(sim: Sim, thread: int) -> None:  # noqa: PLR0912 - one branch a role
     """A thread's job is done: its station goes on, then the thread looks for its next job."""
     row = thread_at(sim, thread)
     role, ref = row.role, row.ref
     if role == SOURCE:
         push(sim, delay_of(sim, sim.network_delay), ARRIVE, sim.message, NONE)
+        if sim.retrying:
+            sent(sim, sim.message)
         sim.message += 1
         source_next(sim)
     elif role == CONSUMER:
@@ -31,6 +34,8 @@ def done(sim: Sim, thread: int) -> None:
     elif role == BATCHER:
         if row.work == sim.close_work:
             produce(sim, ref)
+        elif sim.tracked:
+            buffer_tracked(sim, ref)
         else:
             buffer(sim, ref)
         next_job(sim, thread)
@@ -39,6 +44,9 @@ def done(sim: Sim, thread: int) -> None:
             appended(sim, ref)
         else:
             replicated(sim, ref)
+        next_job(sim, thread)
+    elif role == CLIENT:
+        resent(sim, ref)
         next_job(sim, thread)
     else:
         station_done(sim, thread)

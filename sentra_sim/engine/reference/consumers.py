@@ -49,6 +49,7 @@ class ConsumerModel:
             yield thread.run(fetch, len(poll.frames), poll.events)
             world.stamp(poll.frames, spec.hop)
             yield thread.run(process, len(poll.frames), poll.events)
+            poll.events -= sum(frame.repeats for frame in poll.frames)
             for station in self.called:
                 poll.reply = world.env.event()
                 station.offer(poll)

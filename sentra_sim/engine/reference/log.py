@@ -82,6 +82,8 @@ class Broker:
 
     def _acked(self, request: Batch) -> None:
         self.world.stamp(request.frames, self.log.spec.hop)
+        for tell in self.world.on_acked:
+            tell(request.frames)
         self.outstanding -= 1
         self.after_fetch(self.log.consumers.available, request)
         self.request()

@@ -28,6 +28,8 @@ class Frame:
     hops_s: list[float]
     events: int = 0
     poll: int = -1
+    repeats: int = 0
+    copies: list[tuple[int, bool]] = field(default_factory=list)  # events, and whether for the first time; if tracked
 
 
 @dataclass(eq=False)
@@ -60,6 +62,8 @@ class World:
         self.frames: list[Frame] = []
         self.event_frame = np.full(len(plan.partition), -1, dtype=np.int64)
         self.polls = 0
+        self.on_acked: list[Callable[[list[Frame]], None]] = []
+        self.sends: list[int] = []  # by message, if clients are impatient
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
 
     def finish(self) -> Trace:
@@ -70,12 +74,14 @@ class World:
         cpu_s = self.cpu_s[:, : used_seconds(self.cpu_s, plan.seconds)].copy()
         return Trace(
             partition=np.array([frame.partition for frame in self.frames], dtype=np.int16),
-            events=np.array([frame.events for frame in self.frames], dtype=np.int32),
+            events=np.array([frame.events - frame.repeats for frame in self.frames], dtype=np.int32),
             poll=np.array([frame.poll for frame in self.frames], dtype=np.int64),
             hops_s=np.array([frame.hops_s for frame in self.frames]).reshape(len(self.frames), len(self.hop)),
             frame=self.event_frame,
             cpu_s=cpu_s,
             host_busy_s=host_busy(plan.scenario, cpu_s),
+            repeats=np.array([frame.repeats for frame in self.frames], dtype=np.int32),
+            sends=np.array(self.sends, dtype=np.int32),
         )
 
     def thread(self, process: int, *, low: bool) -> Thread:
