@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
+from live_adapters.load import MessageSource
 from sentra_sim.engine import prepare, run, simulate
 from sentra_sim.errors import ScenarioError
 from sentra_sim.scenario import load_scenario, parse_scenario, scenario_data, scenario_hash, with_load
@@ -145,6 +147,15 @@ def test_both_engines_play_a_shaped_load() -> None:
     assert len(one.frame) == len(draw_offered(scenario.load, 3.0, 4).keys) > 600
 
 
+def test_the_live_generator_sends_the_very_same_events() -> None:
+    load = shaped(MMPP, FLASH, rate_eps=2_000.0, arrivals="poisson", tenants=3, tenant_weights=[3.0, 1.0, 1.0])
+    messages = list(MessageSource(load, 3.0, 1_000, 6))
+    offered = draw_offered(load, 3.0, 6)
+    assert [message.due_ns for message in messages] == (1_000 + np.round(offered.send_s * 1e9)).astype(int).tolist()
+    intended_ns = np.concatenate([message.intended_ns for message in messages])
+    np.testing.assert_array_equal(intended_ns, 1_000 + np.round(offered.intended_s * 1e9).astype(int))
+
+
 def test_a_run_knows_what_a_shaped_load_offered_in_its_window() -> None:
     changes = {"load.shape": [RAMP], "load.rate_eps": 100.0, "slo": {"throughput_eps": {"min": 200.0}}}
     tables, manifest = simulate(bare(changes), seconds=2.0, warmup_s=3.0, seed=1)
@@ -163,8 +174,6 @@ def scenario_of(folder: Path, csv: str, **trace: Any) -> Path:
     data = scenario_data(bare({"load.tick_s": 0.002}))
     data["load"].pop("rate_eps")
     data["load"]["shape"] = [{"kind": "trace", "file": "series.csv", "column": "Value"} | trace]
-    import yaml
-
     file = folder / "mine.yaml"
     file.write_text(yaml.safe_dump(data), encoding="utf-8")
     return file
@@ -239,8 +248,6 @@ WRONG = {
 
 @pytest.mark.parametrize(("shape", "message"), WRONG.values(), ids=WRONG)
 def test_a_shape_that_makes_no_sense_is_refused_in_one_line(tmp_path: Path, shape: Any, message: str) -> None:
-    import yaml
-
     data = scenario_data(bare())
     data["load"]["shape"] = [shape]
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(data), encoding="utf-8")
