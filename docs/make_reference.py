@@ -25,7 +25,7 @@ from sentra_sim.records import (
 from sentra_sim.records import manifest as manifest_module
 from sentra_sim.records import tables as tables_module
 from sentra_sim.records.tables import FRAME_COLUMNS
-from sentra_sim.scenario import Scenario, kpi_names, load_scenario, schema
+from sentra_sim.scenario import Scenario, kpi_names, load_scenario, schema, shapes
 
 HERE = Path(__file__).parent
 NOTE = "<!-- Written by docs/make_reference.py from the code; change the docstrings there, then run it again. -->"
@@ -34,6 +34,17 @@ KINDS = (schema.Source, schema.Batcher, schema.Log, schema.ConsumerGroup, schema
 BLOCKS = (
     schema.Load,
     schema.Step,
+    shapes.Mmpp,
+    shapes.State,
+    shapes.Burst,
+    shapes.Ramp,
+    shapes.Flash,
+    shapes.Diurnal,
+    shapes.Trace,
+    schema.ClientRetry,
+    schema.Admission,
+    schema.TokenBucket,
+    schema.Quota,
     schema.Host,
     schema.Demand,
     schema.Delay,

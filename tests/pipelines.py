@@ -52,7 +52,7 @@ def hop_times(scenario: Scenario, trace: Trace, hop: str) -> np.ndarray:
 
 def event_times(scenario: Scenario, trace: Trace, hop: str) -> np.ndarray:
     """Returns when each offered event reached a hop, shape (events,), in seconds; NaN for those that no frame took."""
-    times = np.append(hop_times(scenario, trace, hop), np.nan)  # frame -1 is the last one
+    times = np.append(hop_times(scenario, trace, hop), [np.nan, np.nan])  # frames EVENT_SHED and NOT_TAKEN
     return times[trace.frame]
 
 

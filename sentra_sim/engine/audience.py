@@ -21,7 +21,7 @@ class Group(NamedTuple):
 def groups_of(scenario: Scenario, spec: Subscribers) -> list[Group]:
     """Returns the groups of tenants (congruent modulo their number), with the mean share of events of a tenant in each."""
     load = scenario.load
-    weights = key_weights(load.keys, load.key_skew)
+    weights = key_weights(load.keys, load.key_skew, load.tenant_weights)
     tenants = tenant_of(np.arange(load.keys, dtype=np.uint32), load.tenants)
     by_tenant = np.bincount(tenants, weights=weights, minlength=load.tenants)
     count = min(spec.groups, load.tenants)

@@ -94,8 +94,9 @@ def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None 
     else:
         partition = partition_of(offered.keys, partitions)
         first_event = np.searchsorted(offered.message, np.arange(len(offered.send_s) + 1))
-    max_frames = _max_frames(scenario, len(partition), seconds)
-    streams = {entry[:2]: entry for entry in _streams(scenario, len(offered.send_s), max_frames, seconds)}
+    sends = most_sends(scenario)
+    max_frames = _max_frames(scenario, len(partition) * sends, seconds)
+    streams = {entry[:2]: entry for entry in _streams(scenario, len(offered.send_s) * sends, max_frames, seconds)}
     return Plan(
         scenario=scenario,
         seconds=seconds,
@@ -109,6 +110,12 @@ def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None 
         place=places_of(offered.keys).astype(np.int64) if has_releases(scenario) else np.zeros(0, dtype=np.int64),
         phase={key: float(stream(seed, key[0], f"{key[1]}-phase").random()) for key in _periodic(scenario, streams)},
     )
+
+
+def most_sends(scenario: Scenario) -> int:
+    """Returns how often a message is sent at most."""
+    retry = only(scenario, Source)[1].retry
+    return 1 + retry.retries if retry else 1
 
 
 def broker_name(log: str, number: int) -> str:
@@ -250,6 +257,9 @@ def _station_streams(name: str, station: AnyStation, messages: int, frames: int,
     match station:
         case Source():
             yield Stream(name, "send", station.send.noise, messages)
+            if station.retry:
+                yield Stream(name, "resend", station.send.noise, messages)
+                yield Stream(name, "backoff", station.retry.backoff.noise, messages)
         case Batcher():
             yield Stream(name, "network", station.network.noise, messages)
             yield Stream(name, "receive", station.receive.noise, messages)

@@ -16,7 +16,7 @@ from sentra_sim.engine.plan import Plan, prepare
 from sentra_sim.engine.reference import ReferenceSimulation
 from sentra_sim.engine.releasemetrics import release_metrics
 from sentra_sim.engine.tallies import tally_names
-from sentra_sim.engine.trace import DLQ, LOST, OPEN, OUTCOME_NAMES, SHED, Trace
+from sentra_sim.engine.trace import DLQ, DUPLICATE, EVENT_SHED, LOST, OK, OPEN, OUTCOME_NAMES, SHED, Trace
 from sentra_sim.errors import InputError
 from sentra_sim.kpi import final_hop
 from sentra_sim.records import (
@@ -30,7 +30,7 @@ from sentra_sim.records import (
     metrics_table,
     versions,
 )
-from sentra_sim.scenario import Log, Scenario, hop_edges, only, processes, scenario_data, scenario_hash
+from sentra_sim.scenario import Log, Scenario, Source, hop_edges, only, processes, scenario_data, scenario_hash
 from sentra_sim.units import NS_PER_S
 
 Engine = Literal["compiled", "reference"]
@@ -177,16 +177,29 @@ def _events_table(plan: Plan, trace: Trace) -> pl.DataFrame:
 
 def _counters(plan: Plan, trace: Trace) -> dict[str, int]:
     acked = _reached(plan, trace, only(plan.scenario, Log)[1].hop)
-    delivered = int(trace.events[_reached(plan, trace, final_hop(plan.scenario))].sum())
+    reached = _reached(plan, trace, final_hop(plan.scenario))
+    delivered = int(trace.events[reached & np.isin(trace.outcome, (OK, DUPLICATE))].sum())
+    refused = int((trace.frame == EVENT_SHED).sum())
     shed, dlq = (int(trace.events[trace.outcome == ended].sum()) for ended in (SHED, DLQ))
     return {
         "offered": len(trace.frame),
         "received": int((trace.frame >= 0).sum()),
         "acked": int(trace.events[acked].sum()),
         "delivered": delivered,
-        "shed": shed,
+        "shed": refused + shed,
         "dlq": dlq,
-        "lost": len(trace.frame) - delivered - shed - dlq,
+        "lost": len(trace.frame) - delivered - refused - shed - dlq,
         "acked_lost": int(trace.events[acked & (trace.outcome == LOST)].sum()),
         **{name: round(value) for name, value in zip(tally_names(plan.scenario), trace.tallies.tolist(), strict=True)},
+        **_of_clients(plan, trace),
+    }
+
+
+def _of_clients(plan: Plan, trace: Trace) -> dict[str, int]:
+    """Counts what impatient clients bring: events sent again, and taken again."""
+    if not only(plan.scenario, Source)[1].retry:
+        return {}
+    return {
+        "resent": int((np.diff(plan.first_event) * np.maximum(trace.sends - 1, 0)).sum()),
+        "repeats": int(trace.repeats.sum()),
     }

@@ -12,6 +12,9 @@ from sentra_sim.kpi import final_hop
 from sentra_sim.records import OUTCOMES
 from sentra_sim.scenario import Broadcast, Log, Scenario, hop_edges
 
+# What became of an offered event that no frame took.
+NOT_TAKEN, EVENT_SHED = -1, -2
+
 # Ends of lingers that lie no further apart are one to a timer: rounding alone must not make two of them.
 SAME_MOMENT_S = 1e-9
 
@@ -36,7 +39,10 @@ class Trace:
     `outcome`: by frame, a place in OUTCOME_NAMES; OPEN is a frame that the end of the run found under way. `attempts`: by
     frame, deliveries to a worker, 1 without a retry.
     `hops_s`: shape (frames, hops), columns in the order of `hop_edges`, NaN where the frame did not come.
-    `frame`: by offered event, shape (events,), -1 where no frame took it before the run ended.
+    `frame`: by offered event, shape (events,); NOT_TAKEN where no frame took it before the run ended, EVENT_SHED where the batcher
+    refused it, the last time that it was sent.
+    `repeats`: by frame, how many events it carried that an earlier one, or it itself, had taken already; not among its `events`.
+    `sends`: by message, how often it was sent, shape (messages,); empty without impatient clients.
     `cpu_s`: CPU seconds by process in the order of `processes` and whole second, shape (processes, seconds).
     `host_busy_s`: the same by host, shape (hosts, seconds).
     `canary_events`: by frame, how many of its events a canary worked on, shape (frames,).
@@ -56,6 +62,8 @@ class Trace:
     outcome: NDArray[np.int8]
     attempts: NDArray[np.int16]
     tallies: NDArray[np.float64]
+    repeats: NDArray[np.int32]
+    sends: NDArray[np.int32]
 
 
 def settle(scenario: Scenario, outcome: NDArray[np.int8], hops_s: NDArray[np.float64]) -> NDArray[np.int8]:

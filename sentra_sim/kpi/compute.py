@@ -164,7 +164,7 @@ def _judge(kpi: Kpi, scenario: Scenario, run: Run) -> Kpi:
         if _covers_steps(run, scenario):
             # A mean over several rates says nothing of any of them.
             return Kpi(kpi.name, kpi.unit, kpi.value, kpi.low, kpi.high, text, "by step")
-        if run.manifest.rate_eps < bound.min:
+        if _offered_eps(run, scenario) < bound.min:
             # A run that offers less than the promised capacity cannot show that it is there.
             return Kpi(kpi.name, kpi.unit, kpi.value, kpi.low, kpi.high, text, "not offered")
     verdict = SATURATED if kpi.verdict == SATURATED else "nodata"
@@ -181,6 +181,12 @@ def _covers_steps(run: Run, scenario: Scenario) -> bool:
     """Tells whether the window holds the end of a step that another follows."""
     start, end = run.manifest.warmup_s, run.manifest.warmup_s + run.manifest.seconds
     return any(start < edge < end for edge in step_edges(scenario.load, end)[1:-1])
+
+
+def _offered_eps(run: Run, scenario: Scenario) -> float:
+    """Returns the offered rate: of a shaped load, which the window may see any part of, what the window did offer."""
+    manifest = run.manifest
+    return manifest.offered_events / manifest.seconds if scenario.load.shape else manifest.rate_eps
 
 
 def _with(name: str, unit: str, interval: Interval) -> Kpi:

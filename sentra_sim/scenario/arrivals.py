@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sentra_sim.rng import stream
 from sentra_sim.scenario.keys import draw_keys, key_edges
+from sentra_sim.scenario.rates import IntegratedRate, rate_pieces
 from sentra_sim.scenario.schema import Load
 
 CHUNK_EVENTS = 1 << 18
@@ -53,7 +55,7 @@ def draw_chunks(load: Load, seconds: float, seed: int, events: int) -> Iterator[
     A piece holds about `events` events, whole messages all of them; its `message` counts from 0 again. Numbers come off the
     same streams in the same order, so where the pieces end changes no event.
     """
-    edges, rng = key_edges(load.keys, load.key_skew), stream(seed, "load", "keys")
+    edges, rng = key_edges(load.keys, load.key_skew, load.tenant_weights), stream(seed, "load", "keys")
     for intended in _whole_ticks(_intended(load, seconds, seed, events), load.tick_s):
         keys = draw_keys(len(intended), edges, rng)
         if load.tick_s == 0.0:
@@ -102,6 +104,8 @@ def _whole_ticks(pieces: Iterator[Floats], tick_s: float) -> Iterator[Floats]:
 
 
 def _intended(load: Load, seconds: float, seed: int, size: int) -> Iterator[Floats]:
+    if load.shape:
+        return _shaped(load, seconds, seed, size)
     edges = np.array(step_edges(load, seconds))
     rates = np.array([step.rate_eps for step in load.steps[: len(edges) - 1]] or [load.rate_eps])
     if load.arrivals == "constant":
@@ -109,12 +113,38 @@ def _intended(load: Load, seconds: float, seed: int, size: int) -> Iterator[Floa
     return _poisson(edges, rates, size, stream(seed, "load", "arrivals"))
 
 
+def _shaped(load: Load, seconds: float, seed: int, size: int) -> Iterator[Floats]:
+    """Arrivals at rate one, even or Poisson, put where the integrated rate comes to their times."""
+    integrated = IntegratedRate(rate_pieces(load, seconds, seed))
+    for unit in _even(size) if load.arrivals == "constant" else _unit_poisson(size, stream(seed, "load", "arrivals")):
+        times = integrated.times(unit)
+        if times[-1] >= seconds:
+            yield times[times < seconds]
+            return
+        yield times
+
+
+def _even(size: int) -> Iterator[Floats]:
+    for first in count(0, size):
+        yield np.arange(first, first + size, dtype=np.float64)
+
+
+def _unit_poisson(size: int, rng: np.random.Generator) -> Iterator[Floats]:
+    last = 0.0
+    while True:
+        gaps = rng.standard_exponential(size)
+        gaps[0] += last
+        unit = np.cumsum(gaps)
+        last = unit[-1]
+        yield unit
+
+
 def _constant(edges: Floats, rates: Floats, size: int) -> Iterator[Floats]:
     for number, rate in enumerate(rates.tolist()):
         start, end = edges[number], edges[number + 1]
-        count = int(np.ceil((end - start) * rate))
-        for first in range(0, count, size):
-            times = start + np.arange(first, min(first + size, count)) / rate
+        events = int(np.ceil((end - start) * rate))
+        for first in range(0, events, size):
+            times = start + np.arange(first, min(first + size, events)) / rate
             # By rounding an event may fall on the next step's first.
             yield times if number == len(rates) - 1 else times[times < end]
 
@@ -124,12 +154,7 @@ def _poisson(edges: Floats, rates: Floats, size: int, rng: np.random.Generator) 
     passed = np.concatenate([[0.0], np.cumsum(np.diff(edges) * rates)])
     starts, ends = edges[:-1], np.concatenate([edges[1:-1], [np.inf]])
     size = min(size, int(passed[-1] + 10 * np.sqrt(passed[-1]) + 100))
-    last = 0.0
-    while True:
-        gaps = rng.standard_exponential(size)
-        gaps[0] += last
-        unit = np.cumsum(gaps)
-        last = unit[-1]
+    for unit in _unit_poisson(size, rng):
         step = np.searchsorted(passed[1:-1], unit, side="right")
         times = np.minimum(starts[step] + (unit - passed[step]) / rates[step], ends[step])
         if times[-1] >= edges[-1]:

@@ -2,25 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
 PLACES = 2**53  # a weight is a double: finer places could not be told apart
 
 
-def key_weights(keys: int, skew: float) -> NDArray[np.float64]:
-    """Returns the Zipf probabilities of keys 0..keys-1, shape (keys,): weight of rank r is (r + 1)**-skew.
+def key_weights(keys: int, skew: float, tenant_weights: Sequence[float] = ()) -> NDArray[np.float64]:
+    """Returns the probabilities of keys 0..keys-1, shape (keys,).
+
+    They follow Zipf's law: the weight of rank r is (r + 1)**-skew. With weights of tenants, those of each tenant's keys do, and sum
+    to its share.
 
     >>> key_weights(2, 1.0).round(3).tolist()
     [0.667, 0.333]
+    >>> key_weights(4, 0.0, [3.0, 1.0]).round(3).tolist()
+    [0.375, 0.125, 0.375, 0.125]
     """
-    weights = np.arange(1, keys + 1, dtype=np.float64) ** -skew
-    return np.asarray(weights / weights.sum())
+    if not tenant_weights:
+        plain = np.arange(1, keys + 1, dtype=np.float64) ** -skew
+        return np.asarray(plain / plain.sum())
+    tenants = len(tenant_weights)
+    number = np.arange(keys)
+    weights = (number // tenants + 1.0) ** -skew
+    tenant = number % tenants
+    share = np.asarray(tenant_weights, dtype=np.float64) / np.sum(tenant_weights)
+    return np.asarray(weights * (share / np.bincount(tenant, weights))[tenant])
 
 
-def key_edges(keys: int, skew: float) -> NDArray[np.float64]:
+def key_edges(keys: int, skew: float, tenant_weights: Sequence[float] = ()) -> NDArray[np.float64]:
     """Returns the distribution function of keys 0..keys-1, shape (keys,)."""
-    return np.asarray(np.cumsum(key_weights(keys, skew)))
+    return np.asarray(np.cumsum(key_weights(keys, skew, tenant_weights)))
 
 
 def draw_keys(count: int, edges: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint32]:

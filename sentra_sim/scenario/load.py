@@ -13,9 +13,17 @@ from pydantic import BaseModel, ValidationError
 from sentra_sim.errors import ScenarioError
 from sentra_sim.scenario.complaints import complaint, first_of, nearest, read_yaml, shown
 from sentra_sim.scenario.schema import LATER, AnyStation, Scenario
+from sentra_sim.scenario.series import with_series
+from sentra_sim.scenario.shapes import Shape
 from sentra_sim.scenario.topology import check_topology
 
-KINDS = {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(AnyStation)[0])}
+
+def _kinds(union: Any) -> dict[str, type[BaseModel]]:
+    return {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(union)[0])}
+
+
+KINDS = _kinds(AnyStation)
+SHAPES = _kinds(Shape)
 
 
 def load_scenario(path: str | Path) -> Scenario:
@@ -32,7 +40,7 @@ def load_scenario(path: str | Path) -> Scenario:
         raise ScenarioError(
             f"{path}: cannot be read, {reason}; name a scenario file such as data/scenarios/sentra.yaml"
         ) from None
-    return parse_scenario(read_yaml(text, path.name), place=path.name)
+    return parse_scenario(with_series(read_yaml(text, path.name), path.parent, path.name), place=path.name)
 
 
 def parse_scenario(data: object, *, place: str = "scenario") -> Scenario:
@@ -118,20 +126,21 @@ def scenario_hash(scenario: Scenario) -> str:
 def _first_rule(error: ValidationError, data: Mapping[str, Any]) -> str:
     found = first_of(error)
     loc = found["loc"]
-    kind = KINDS[str(loc[2])] if len(loc) > 2 and loc[0] == "stations" and loc[2] in KINDS else None
-    # pydantic names the kind after the station; a reader of the file does not.
-    trail = [part for number, part in enumerate(loc) if not (kind and number == 2) and part != "[key]"]
+    kinds, at = (SHAPES, 3) if loc[:2] == ("load", "shape") else (KINDS, 2)
+    kind = kinds[str(loc[at])] if len(loc) > at and loc[0] in ("stations", "load") and loc[at] in kinds else None
+    # pydantic names the kind after the station or shape; a reader of the file does not.
+    trail = [part for number, part in enumerate(loc) if not (kind and number == at) and part != "[key]"]
     where = ".".join(str(part) for part in trail)
     if found["type"] == "extra_forbidden":
-        valid = _valid_names(kind, loc[3:]) if kind else _valid_names(Scenario, loc)
+        valid = _valid_names(kind, loc[at + 1 :]) if kind else _valid_names(Scenario, loc)
         return f"{where}: unknown key{nearest(str(trail[-1]), valid)}"
     if found["type"] == "missing":
         return f"{where}: missing; add it"
     if found["type"] == "union_tag_invalid":
         name = _kind_at(data, trail)
-        return f"{where}.kind: must be one of {', '.join(KINDS)}, got {name!r}{nearest(str(name), list(KINDS))}"
+        return f"{where}.kind: must be one of {', '.join(kinds)}, got {name!r}{nearest(str(name), list(kinds))}"
     if found["type"] == "union_tag_not_found":
-        return f"{where}.kind: missing; write one of {', '.join(KINDS)}"
+        return f"{where}.kind: missing; write one of {', '.join(kinds)}"
     return f"{where}: {complaint(found)}"
 
 

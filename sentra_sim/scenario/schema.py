@@ -22,6 +22,8 @@ from pydantic import (
     model_validator,
 )
 
+from sentra_sim.scenario.shapes import Shape, Trace
+
 SCHEMA_VERSION = 1
 
 Hop = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
@@ -180,6 +182,13 @@ class Load(Model):
     Keys follow a Zipf law with exponent `key_skew` (0 is uniform); a tenant owns the keys congruent to it.
     With `steps` the rate changes while the load goes on: the first step begins with the load, warm-up included, and the last
     one's rate holds for as long as the run goes on after it. `rate_eps` is then the mean rate of the steps; leave it out.
+
+    `shape` holds factors that change with time and multiply this rate, each other's too: see the blocks `Mmpp` to `Trace`. The mean
+    of all but `ramp` and `flash` is one, so that `rate_eps` is the mean rate still. Evenly spaced or Poisson, arrivals follow the
+    shape exactly: they are those of rate one, put where the integrated rate comes to their times.
+
+    With `tenant_weights` each tenant offers that share of the events (the weights need not sum to one), on keys of its own that follow
+    the Zipf law by themselves; without, a tenant's share is that of its keys.
     """
 
     rate_eps: PositiveFloat = 50_000.0
@@ -190,6 +199,29 @@ class Load(Model):
     tenants: PositiveInt = 20
     event_bytes: Annotated[int, Field(ge=64, le=127)] = 64
     steps: tuple[Step, ...] = Field(default=(), json_schema_extra=LATER)
+    shape: tuple[Shape, ...] = Field(default=(), json_schema_extra=LATER)
+    tenant_weights: tuple[NonNegativeFloat, ...] = Field(default=(), json_schema_extra=LATER)
+
+    @model_validator(mode="after")
+    def _own_rate_of_a_trace(self) -> Self:
+        traces = [shape for shape in self.shape if isinstance(shape, Trace)]
+        if traces and not self.steps and "rate_eps" not in self.model_fields_set:
+            object.__setattr__(self, "rate_eps", traces[0].own_eps)
+        return self
+
+    @model_validator(mode="after")
+    def _weights_of_all_tenants(self) -> Self:
+        if not self.tenant_weights:
+            return self
+        if len(self.tenant_weights) != self.tenants:
+            raise ValueError(
+                f"must have tenant_weights of all {self.tenants} tenants, not of {len(self.tenant_weights)}"
+            )
+        if not any(self.tenant_weights):
+            raise ValueError("must have a tenant of a weight > 0")
+        if self.keys < self.tenants:
+            raise ValueError(f"must have a key for each of {self.tenants} tenants with tenant_weights, not {self.keys}")
+        return self
 
     @model_validator(mode="after")
     def _mean_of_steps(self) -> Self:
@@ -225,12 +257,76 @@ class Station(Model):
     warmup: Warmup | None = Field(default=None, json_schema_extra=LATER)
 
 
+class ClientRetry(Model):
+    """Clients that send a message again which is not acknowledged `timeout_s` after it was sent, or of which events were shed.
+
+    They do so up to `retries` times, after a `backoff` (noise of quantiles [0, 2] is full jitter). A message is acknowledged when the log
+    has acknowledged one copy of each of its events; the answer's way back takes no time. With `budget_ratio` a retry takes a token from
+    a bucket of `budget_burst`, full at the start, into which each first sending puts `budget_ratio` (as Finagle's and gRPC's retry
+    budgets): retries are then at most that fraction of the load. A sending that finds no token is given up.
+
+    A message that is sent again carries the same events. Those that the batcher had taken already are repeats: they cost at
+    every station up to the consumers' `process`, which drops them; calls and `finish` are of the rest. A thread of its own sends
+    again, each time at the cost of `send`.
+    """
+
+    timeout_s: PositiveFloat
+    retries: PositiveInt = 3
+    backoff: Delay = Delay()
+    budget_ratio: NonNegativeFloat | None = None
+    budget_burst: PositiveFloat = 10.0
+
+
 class Source(Station):
     """The load generator: one message per tick to one batcher."""
 
     kind: Literal["source"]
     send: Demand = Demand()
     to: Name
+    retry: ClientRetry | None = Field(default=None, json_schema_extra=LATER)
+
+
+class TokenBucket(Model):
+    """A token bucket: `rate_eps` events per second in the long run, `burst_events` at once; full at the start."""
+
+    rate_eps: PositiveFloat
+    burst_events: Annotated[float, Field(ge=1.0)]
+
+
+class Quota(TokenBucket):
+    """The token bucket of one tenant."""
+
+    tenant: NonNegativeInt
+
+
+class Admission(Model):
+    """What the batcher takes, decided event by event after `receive`, as by the rules of the live gateway's `Exchange`.
+
+    `quotas` are of single tenants, `key_quota` is the bucket of every key by itself. `max_in_flight_events` bounds the events taken
+    and not yet acknowledged by the log. `guaranteed` of that room is reserved for the tenants in proportion to `weights` (equal by
+    default); the rest is for whoever comes, for `bronze` tenants until half of it is in use, for `silver` ones until three
+    quarters, for all others until it is full. An event that may not be taken is shed (RESOURCE_EXHAUSTED); it has cost its
+    part of `receive`.
+    """
+
+    quotas: tuple[Quota, ...] = ()
+    key_quota: TokenBucket | None = None
+    max_in_flight_events: PositiveInt | None = None
+    silver: tuple[NonNegativeInt, ...] = ()
+    bronze: tuple[NonNegativeInt, ...] = ()
+    guaranteed: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    weights: tuple[PositiveFloat, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_rule_a_tenant(self) -> Self:
+        if both := sorted({*self.silver} & {*self.bronze}):
+            raise ValueError(f"must have a tenant in one class, not {both} in silver and bronze")
+        named = [quota.tenant for quota in self.quotas]
+        if len(named) != len(set(named)):
+            raise ValueError(f"must have one quota a tenant, not {named}")
+        if self.max_in_flight_events is None and (self.silver or self.bronze or self.guaranteed or self.weights):
+            raise ValueError("must have max_in_flight_events with classes, guaranteed or weights")
+        return self
 
 
 class Batcher(Station):
@@ -251,6 +347,7 @@ class Batcher(Station):
     linger_s: NonNegativeFloat = 0.01
     hops: tuple[Hop, Hop] = ("received", "closed")
     to: Name
+    admission: Admission | None = Field(default=None, json_schema_extra=LATER)
 
 
 class Log(Station):

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from sentra_sim.errors import ScenarioError
 from sentra_sim.scenario.schema import (
+    Admission,
     AnyStation,
     Batcher,
     Broadcast,
@@ -169,6 +170,8 @@ def _check_station(scenario: Scenario, name: str, station: AnyStation, place: st
             f"{where}.cpu_limit_cores: must be of a station on a host with discipline fifo-slice, got one on "
             f"{station.host!r} with ps; set its discipline or leave the limit out"
         )
+    if isinstance(station, Batcher) and station.admission:
+        _check_admission(station.admission, scenario.load.tenants, where)
 
 
 def _next_kinds(station: AnyStation) -> tuple[str, tuple[type, ...]]:
@@ -181,6 +184,18 @@ def _next_kinds(station: AnyStation) -> tuple[str, tuple[type, ...]]:
     if isinstance(station, ConsumerGroup):
         return "calls", (Pool, Store)
     return "to", (Pool, Store, Broadcast)
+
+
+def _check_admission(rules: Admission, tenants: int, where: str) -> None:
+    named = {*rules.silver, *rules.bronze, *(quota.tenant for quota in rules.quotas)}
+    if foreign := sorted(tenant for tenant in named if tenant >= tenants):
+        raise ScenarioError(
+            f"{where}.admission: must name tenants 0 to {tenants - 1}, got {foreign}; raise load.tenants"
+        )
+    if rules.weights and len(rules.weights) != tenants:
+        raise ScenarioError(
+            f"{where}.admission.weights: must be of all {tenants} tenants, got {len(rules.weights)}; write one for each"
+        )
 
 
 def _check_log(log: Log, where: str) -> None:

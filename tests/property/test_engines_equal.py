@@ -13,6 +13,7 @@ from sentra_sim.engine import Change, Trace, prepare, run
 from sentra_sim.scenario import Scenario, hop_edges, processes
 from tests.pipelines import BARE, bare, sentra
 from tests.property import vary_hosts
+from tests.property.vary_arrivals import vary_arrivals
 from tests.property.vary_group import vary_group
 from tests.property.vary_log import vary_log
 from tests.property.vary_stores import store_changes, vary_stores
@@ -266,6 +267,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         "stations": draw(stations()),
     }
     vary_hosts.vary(draw, changes)
+    vary_arrivals(draw, changes)
     return bare(changes)
 
 
@@ -285,7 +287,7 @@ def test_any_pipeline_is_the_same_in_both_engines_and_keeps_its_books(
 def _check_conservation(trace: Trace) -> None:
     taken = trace.frame[trace.frame >= 0]
     np.testing.assert_array_equal(np.bincount(taken, minlength=len(trace.events)), trace.events)
-    assert (trace.events > 0).all()
+    assert (trace.events + trace.repeats > 0).all()
 
 
 def _check_order(scenario: Scenario, trace: Trace) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+from sentra_sim.engine.compiled.admission import admit, carry, tell_refused
 from sentra_sim.engine.compiled.calendar import LINGER, NONE, delay_of, push
 from sentra_sim.engine.compiled.hosts import run_job
 from sentra_sim.engine.compiled.memory import (
     Sim,
+    cold,
     first_event_at,
     frame_at,
     frame_of,
@@ -17,7 +19,8 @@ from sentra_sim.engine.compiled.memory import (
     plain,
 )
 from sentra_sim.engine.compiled.queues import put
-from sentra_sim.engine.trace import OPEN, SAME_MOMENT_S
+from sentra_sim.engine.compiled.releases import link_event
+from sentra_sim.engine.trace import EVENT_SHED, OPEN, SAME_MOMENT_S
 
 
 @plain
@@ -37,6 +40,38 @@ def buffer(sim: Sim, message: int) -> None:
         if row.room == 0:
             close_frame(sim, row.frame)
     send_closed(sim)
+
+
+@cold
+def buffer_tracked(sim: Sim, message: int) -> None:
+    """Does the same with what is admitted; an event that a frame has taken already is a repeat."""
+    refused = False
+    for event in range(first_event_at(sim, message).value, first_event_at(sim, message + 1).value):
+        taken_by = frame_of(sim.event_frame, event)
+        if sim.gated and not admit(sim, event):
+            refused = True
+            if taken_by.value < 0:
+                taken_by.value = EVENT_SHED
+            continue
+        partition = partition_at(sim.event_partition, event).value
+        row = open_at(sim.open_frame, partition)
+        if row.frame < 0:
+            open_frame(sim, partition)
+            if sim.full:
+                return
+        if taken_by.value < 0:
+            taken_by.value = row.frame
+            carry(sim, row.frame, event, 1)
+            if sim.by_key:
+                link_event(sim, row.frame, event)
+        else:
+            carry(sim, row.frame, event, 0)
+        row.room -= 1
+        if row.room == 0:
+            close_frame(sim, row.frame)
+    send_closed(sim)
+    if refused:
+        tell_refused(sim, message)
 
 
 @plain

@@ -8,6 +8,7 @@ from sentra_sim.engine.compiled.calls import begin_call, goes_again
 from sentra_sim.engine.compiled.hosts import amount, run_job, spend
 from sentra_sim.engine.compiled.membership import after_poll
 from sentra_sim.engine.compiled.memory import (
+    Row,
     Sim,
     call_at,
     cold,
@@ -16,6 +17,7 @@ from sentra_sim.engine.compiled.memory import (
     plain,
     poll_at,
     poll_frame_at,
+    repeats_of,
     replica_at,
     request_at,
     request_frame_at,
@@ -100,6 +102,13 @@ def adapt(sim: Sim, owner: int) -> None:
         replica.gather = min(sim.gather, replica.gather + sim.gather / GROWING_POLLS)
 
 
+@cold
+def drop_repeats(sim: Sim, poll: Row) -> None:
+    """Leaves those events of a poll that it is the first to bring."""
+    for at in range(poll.first, poll.first + poll.frames):
+        poll.events -= repeats_of(sim, poll_frame_at(sim, at).value).value
+
+
 @plain
 def consumer_done(sim: Sim, owner: int) -> None:
     """Goes on with a replica's poll after its fetch, its processing, a call or its finish."""
@@ -111,7 +120,10 @@ def consumer_done(sim: Sim, owner: int) -> None:
             return
         stamp(sim, replica.poll, 3)
         run_job(sim, replica.thread, replica.process_work, poll.frames, poll.events)
-    elif replica.call < sim.call_count and sim.may_fail:
+        return
+    if sim.retrying and replica.call == 0:
+        drop_repeats(sim, poll)
+    if replica.call < sim.call_count and sim.may_fail:
         begin_call(sim, owner)
     elif replica.call < sim.call_count:
         offer_last(sim, call_at(sim, replica.call).value, replica.poll)

@@ -22,7 +22,7 @@ from sentra_sim.engine.compiled.memory import (
 )
 from sentra_sim.engine.compiled.queues import get_job, link, match_jobs, new_node, put
 from sentra_sim.engine.compiled.releases import begin_split
-from sentra_sim.engine.compiled.tables import BATCHER, FAN, LOG, SPLITS
+from sentra_sim.engine.compiled.tables import BATCHER, CLIENT, FAN, LOG, SPLITS
 
 
 @cold
@@ -67,7 +67,7 @@ def fast_clients(sim: Sim, edge: Row) -> int:
 def got(sim: Sim, thread: int) -> None:
     """A thread begins the job that it took from its queue."""
     row = thread_at(sim, thread)
-    if row.role == BATCHER:
+    if row.role in (BATCHER, CLIENT):
         if row.work == sim.close_work:
             close_job(sim, thread, row.work, row.ref)
         else:

@@ -106,7 +106,6 @@ def put_back(sim: Sim, number: int) -> None:
     member = replica_at(sim, number)
     poll = poll_at(sim, member.poll)
     sim.keeps_first = 1
-    sim.lag_events += poll.events
     sim.reread += poll.frames
     if sim.reread > sim.room:  # as many are listed twice at most
         sim.full = 1
@@ -115,6 +114,7 @@ def put_back(sim: Sim, number: int) -> None:
         frame = poll_frame_at(sim, poll.first + poll.frames - 1 - back).value
         row = frame_at(sim, frame)
         row.attempts += 1
+        sim.lag_events += row.events
         row.next = member.head
         if member.head < 0:
             member.tail = frame

@@ -14,6 +14,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from sentra_sim.engine.compiled import tables as t
+from sentra_sim.engine.compiled import tracking
 from sentra_sim.engine.trace import RELEASE_JOB
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -93,6 +94,14 @@ writer_at = _table(lambda sim, number: _row(sim.writers, number, t.WRITER))
 tier_at = _table(lambda sim, number: _row(sim.tiers, number, t.TIER))
 edge_at = _table(lambda sim, number: _row(sim.edges, number, t.EDGE))
 slow_at = _table(lambda sim, number: _row(sim.slow_classes, number, t.SLOW_CLASS))
+message_at = _table(lambda sim, number: _row(sim.messages, number, tracking.MESSAGE))
+event_copy_at = _table(lambda sim, number: _row(sim.event_copies, number, tracking.COPY))
+copies_of = _table(lambda sim, frame: _row(sim.frame_copies, frame, t.INDEX))
+repeats_of = _table(lambda sim, frame: _row(sim.frame_repeats, frame, t.INDEX))
+event_key_at = _table(lambda sim, event: _row(sim.event_key, event, t.INDEX))
+event_message_at = _table(lambda sim, event: _row(sim.event_message, event, t.INDEX))
+tenant_at = _table(lambda sim, number: _row(sim.tenants, number, tracking.TENANT))
+bucket_at = _table(lambda sim, number: _row(sim.buckets, number, tracking.BUCKET))
 cpu_at = _table(lambda sim, process, second: _row(sim.cpu, process * sim.second_count + second, t.NUMBER))
 virtual_at = _table(lambda sim, lane, second: _row(sim.virtual, lane * sim.second_count + second, t.NUMBER))
 mark_at = _table(lambda sim, frame: _row(sim.marks, frame, t.MARK))

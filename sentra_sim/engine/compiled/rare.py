@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.calendar import EXPIRED, HEAR, READY, RESUMED, STORE_COMMITTED, TAKEN_OVER, THROTTLE, TURN
+from sentra_sim.engine.compiled.calendar import EXPIRED, HEAR, IMPATIENT, READY, RESUMED, STORE_COMMITTED, TAKEN_OVER, THROTTLE, TURN
 from sentra_sim.engine.compiled.calls import call
+from sentra_sim.engine.compiled.clients import impatient, resend
 from sentra_sim.engine.compiled.cluster import broker_event
 from sentra_sim.engine.compiled.consumers import resume
 from sentra_sim.engine.compiled.membership import expire, hear, member_ready, take_over
@@ -21,8 +22,12 @@ def rare_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
         group_event(sim, kind, subject, detail)
     elif kind < STORE_COMMITTED:
         host_event(sim, kind, subject, detail)
-    else:
+    elif kind < IMPATIENT:
         store_event(sim, kind, subject, detail)
+    elif kind == IMPATIENT:
+        impatient(sim, subject, detail)
+    else:
+        resend(sim, subject)
 
 
 @cold

@@ -29,9 +29,15 @@ from sentra_sim.engine.compiled.memory import (
 def link_events(sim: Sim, message: int) -> None:
     """Lists the events of a message with their frames, the last one first."""
     for event in range(first_event_at(sim, message).value, first_event_at(sim, message + 1).value):
-        mark = mark_at(sim, frame_of(sim.event_frame, event).value)
-        next_event_at(sim, event).value = mark.last_event
-        mark.last_event = event
+        link_event(sim, frame_of(sim.event_frame, event).value, event)
+
+
+@plain
+def link_event(sim: Sim, frame: int, event: int) -> None:
+    """Lists an event with its frame."""
+    mark = mark_at(sim, frame)
+    next_event_at(sim, event).value = mark.last_event
+    mark.last_event = event
 
 
 @cold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sentra_sim.engine.compiled.admission import tell_acked
 from sentra_sim.engine.compiled.calendar import ACK, AVAILABLE, NONE, delay_of, push
 from sentra_sim.engine.compiled.consumers import available
 from sentra_sim.engine.compiled.memory import (
@@ -93,6 +94,8 @@ def stamp_acked(sim: Sim, number: int) -> None:
     sim.lag_events += request.events
     for at in range(request.first, request.first + request.frames):
         hop_at(sim, request_frame_at(sim, at).value, 2).value = sim.now
+        if sim.tracked:
+            tell_acked(sim, request_frame_at(sim, at).value)
 
 
 @plain

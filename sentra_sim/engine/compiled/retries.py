@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sentra_sim.engine.compiled.admission import tell_gone
 from sentra_sim.engine.compiled.calendar import NONE, RETRY, push
 from sentra_sim.engine.compiled.memory import Sim, frame_at, hop_at, plain, request_at, request_frame_at, shard_at
 from sentra_sim.engine.compiled.requests import close_request, new_request, send, send_request, serves
@@ -120,4 +121,6 @@ def is_fresh(sim: Sim, frame: int) -> bool:
     if sim.now - hop_at(sim, frame, 1).value < sim.delivery_timeout:
         return True
     frame_at(sim, frame).outcome = SHED
+    if sim.gated:
+        tell_gone(sim, frame)
     return False

@@ -10,6 +10,7 @@ from sentra_sim.engine.changes import Change
 from sentra_sim.engine.compiled.changes import apply_change
 from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, arm, begin, finish, play_until
 from sentra_sim.engine.compiled.tables import Tables, build_tables
+from sentra_sim.engine.compiled.tracking import tracked
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.tallies import tallies_of
 from sentra_sim.engine.trace import Trace, host_busy, settle, used_seconds
@@ -88,12 +89,14 @@ class CompiledSimulation:
 def _trace(plan: Plan, tables: Tables) -> Trace:
     count = int(tables.state["frames"][0])
     frames = tables.arrays["frame_table"][:count]
+    repeats = tables.arrays["frame_repeats"][:count] if tracked(plan) else np.zeros(count, np.int64)
+    retrying = bool(tables.state["retrying"][0])
     cpu = tables.arrays["cpu"][: len(processes(plan.scenario))]
     cpu = cpu[:, : used_seconds(cpu, plan.seconds)].copy()
     hops_s = tables.arrays["hops"][:count]
     return Trace(
         partition=frames["partition"].astype(np.int16),
-        events=frames["events"].astype(np.int32),
+        events=(frames["events"] - repeats).astype(np.int32),
         poll=frames["poll"].copy(),
         hops_s=hops_s,
         frame=tables.arrays["event_frame"],
@@ -104,6 +107,8 @@ def _trace(plan: Plan, tables: Tables) -> Trace:
         outcome=settle(plan.scenario, frames["outcome"].astype(np.int8), hops_s),
         attempts=frames["attempts"].astype(np.int16),
         tallies=_tallies(plan, tables),
+        repeats=repeats.astype(np.int32),
+        sends=tables.arrays["messages"]["sends"].astype(np.int32) if retrying else np.empty(0, np.int32),
     )
 
 

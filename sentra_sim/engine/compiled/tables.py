@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sentra_sim.engine.cgroups import accounts, first_cgroups
 from sentra_sim.engine.compiled.host_tables import HostRows
 from sentra_sim.engine.compiled.store_tables import StoreRoles, StoreRows
+from sentra_sim.engine.compiled.tracking import tracking_arrays, tracking_settings
 from sentra_sim.engine.network import ways
 from sentra_sim.engine.plan import (
     HEARTBEAT,
@@ -53,7 +54,8 @@ ADDRESSES = (
     "stations links backgrounds cpu virtual "
     "marks next_event place splits releases release_jobs owners breakers "
     "cgroups vacations "
-    "stores commands columnars writers tiers edges slow_classes"
+    "stores commands columnars writers tiers edges slow_classes "
+    "messages event_copies frame_copies frame_repeats event_key event_message tenants buckets"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
@@ -80,11 +82,14 @@ STATE = _record(
     "lag_events by_key canary release_jobs_done "
     "orphan_head orphan_tail protocol preparing last_mark reread keeps_first effect idempotent "
     "may_fail retry_attempts breaker_failures breaker_probes adaptive joined_count "
-    "loss_draws",
+    "loss_draws "
+    "tracked gated retrying copy_count shared tenant_count key_quota "
+    "resend_server resend_work backoff_delay retries budgeted",
     "now cap seconds linger gather "
     "broker_session_timeout retry_backoff retry_backoff_max delivery_timeout restart preferred_election replica_lag "
     "controller_election disk "
-    "shadow_share heartbeat session_timeout join ready retry_base retry_cap breaker_open max_age adapt_events",
+    "shadow_share heartbeat session_timeout join ready retry_base retry_cap breaker_open max_age adapt_events "
+    "retry_timeout retry_tokens budget_ratio budget_burst",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
@@ -174,7 +179,7 @@ PROTOCOLS = {"cooperative": COOPERATIVE, "eager": EAGER, "static": STATIC}
 
 # Roles of threads: whose loop goes on when the thread's job is done.
 SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK, SPLITS, NEIGHBOUR = range(11)
-SESSION, CHILD, RELAY, INSERT, MERGE, FAN = range(11, 17)
+SESSION, CHILD, RELAY, INSERT, MERGE, FAN, CLIENT = range(11, 18)
 
 # Intakes of stations: what happens to a poll that is handed to one.
 QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL, COLUMNAR_STORE = range(5)
@@ -333,7 +338,8 @@ class _Builder:
             "store_count": len(self.special.stores),
             "edge_count": len(self.special.edges),
         }
-        self._fill(self._settings())
+        arrays |= tracking_arrays(plan)
+        self._fill(self._settings() | tracking_settings(plan))
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
         station_rows = {name: number for number, name in enumerate(self.served)}
         return Tables(
@@ -483,6 +489,12 @@ class _Builder:
         self.state["close_work"] = self._work((name, "close"), batcher.close)
         self.state["timer_delay"] = self._delay((name, "timer"), batcher.timer)
         self.state["closing_head"] = -1
+        name, source = only(scenario, Source)
+        if source.retry:
+            server = self._queue(CLIENT, 0, source, self.process[name], source.host, threads=1)
+            self.state["resend_server"] = server
+            self.state["resend_work"] = self._work((name, "resend"), source.send)
+            self.state["backoff_delay"] = self._delay((name, "backoff"), source.retry.backoff)
 
     def _brokers(self) -> list[dict[str, float]]:
         name, log = only(self.plan.scenario, Log)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.background import tick_wait
-from sentra_sim.engine.compiled.batcher import buffer
+from sentra_sim.engine.compiled.batcher import buffer, buffer_tracked
 from sentra_sim.engine.compiled.calendar import ARRIVE, COPIED, NONE, WRITTEN, delay_of, push
+from sentra_sim.engine.compiled.clients import resent, sent
 from sentra_sim.engine.compiled.consumers import consumer_done
 from sentra_sim.engine.compiled.edge import edge_done, fan_done
 from sentra_sim.engine.compiled.jobs import next_job
@@ -19,6 +20,7 @@ from sentra_sim.engine.compiled.stores import written
 from sentra_sim.engine.compiled.tables import (
     BATCHER,
     CHILD,
+    CLIENT,
     CONSUMER,
     FAN,
     INSERT,
@@ -42,6 +44,8 @@ def done(sim: Sim, thread: int) -> None:  # noqa: PLR0912 - one branch a role
     role, ref = row.role, row.ref
     if role == SOURCE:
         push(sim, delay_of(sim, sim.network_delay), ARRIVE, sim.message, NONE)
+        if sim.retrying:
+            sent(sim, sim.message)
         sim.message += 1
         source_next(sim)
     elif role == CONSUMER:
@@ -52,6 +56,8 @@ def done(sim: Sim, thread: int) -> None:  # noqa: PLR0912 - one branch a role
     elif role == BATCHER:
         if row.work == sim.close_work:
             produce(sim, ref)
+        elif sim.tracked:
+            buffer_tracked(sim, ref)
         else:
             buffer(sim, ref)
             if sim.by_key and not sim.full:
@@ -86,5 +92,8 @@ def done(sim: Sim, thread: int) -> None:  # noqa: PLR0912 - one branch a role
         inserted(sim, row.unit)
     elif role == MERGE:
         merged(sim, thread)
+    elif role == CLIENT:
+        resent(sim, ref)
+        next_job(sim, thread)
     else:
         edge_done(sim, thread)

@@ -6,18 +6,19 @@ import math
 
 import simpy
 
+from sentra_sim.engine.reference.admission import Tracking
 from sentra_sim.engine.reference.hosts import Draws
 from sentra_sim.engine.reference.log import LogModel
 from sentra_sim.engine.reference.world import Batch, Frame, Process, World
-from sentra_sim.engine.trace import SAME_MOMENT_S
+from sentra_sim.engine.trace import EVENT_SHED, SAME_MOMENT_S
 from sentra_sim.scenario import Batcher, only
 
 
 class BatcherModel:
     """One thread that receives messages, fills the open frame of each partition, and sends closed frames to the log."""
 
-    def __init__(self, world: World, log: LogModel) -> None:
-        self.world, self.log = world, log
+    def __init__(self, world: World, log: LogModel, tracking: Tracking | None) -> None:
+        self.world, self.log, self.tracking = world, log, tracking
         self.name, self.spec = only(world.scenario, Batcher)
         self.jobs = simpy.Store(world.env)
         self.open: list[Frame | None] = [None] * log.spec.partitions
@@ -41,7 +42,10 @@ class BatcherModel:
                 self.log.produce(job)
             else:
                 yield thread.run(receive, 1, len(job))
-                self._buffer(job)
+                if self.tracking is None:
+                    self._buffer(job)
+                else:
+                    self._buffer_tracked(job, self.tracking)
 
     def _buffer(self, message: range) -> None:
         full = Batch()
@@ -54,6 +58,30 @@ class BatcherModel:
             if frame.events == self.spec.max_events:
                 self._close(frame, full)
         self._send(full)
+
+    def _buffer_tracked(self, message: range, tracking: Tracking) -> None:
+        """Does the same with what is admitted; an event that a frame has taken already is a repeat."""
+        full, refused, taken_by = Batch(), False, self.world.event_frame
+        for event in message:
+            if not tracking.admit(event):
+                refused = True
+                if taken_by[event] < 0:
+                    taken_by[event] = EVENT_SHED
+                continue
+            frame = self.open[self.partition[event]] or self._open(self.partition[event])
+            fresh = bool(taken_by[event] < 0)
+            if fresh:
+                taken_by[event] = frame.number
+                if self.world.place:
+                    frame.members.append(event)
+            frame.copies.append((event, fresh))
+            frame.repeats += not fresh
+            frame.events += 1
+            if frame.events == self.spec.max_events:
+                self._close(frame, full)
+        self._send(full)
+        if refused:
+            tracking.refused(message.start)
 
     def _open(self, partition: int) -> Frame:
         world = self.world

@@ -97,6 +97,7 @@ class ConsumerModel:
                 yield thread.spend(busy_s, spec.process, poll.events)
             else:
                 yield thread.run(member.process, len(poll.frames), poll.events)
+            poll.events -= sum(frame.repeats for frame in poll.frames)
             for number in range(len(self.called)):
                 yield from self._call(member, number, poll)
                 if poll.failed:

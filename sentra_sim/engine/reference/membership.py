@@ -118,7 +118,7 @@ class Membership:
         member.thread.cancel()
         if member.poll is not None:
             self.world.keeps_first = True
-            self.world.lag_events += member.poll.events
+            self.world.lag_events += sum(frame.events for frame in member.poll.frames)
             for frame in member.poll.frames:
                 frame.attempts += 1
             member.ready.extendleft(reversed(member.poll.frames))

@@ -1,11 +1,10 @@
-"""Produce requests of the log, and the frames that they carry for as long as they may be sent."""
+"""Produce requests of the log."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sentra_sim.engine.reference.world import Batch, Frame
-from sentra_sim.engine.trace import SHED
+from sentra_sim.engine.reference.world import Batch
 
 
 @dataclass(eq=False)
@@ -23,14 +22,3 @@ class Request(Batch):
     have: set[int] = field(default_factory=set)  # brokers that have it
     needs: set[int] = field(default_factory=set)  # in-sync followers that have not
     sent: set[int] = field(default_factory=set)  # followers that have it or will have it from their queue
-
-
-def fresh(frames: list[Frame], now_s: float, timeout_s: float) -> list[Frame]:
-    """Returns the frames that may still be sent; the others are shed."""
-    kept: list[Frame] = []
-    for frame in frames:
-        if now_s - frame.hops_s[1] < timeout_s:
-            kept.append(frame)
-        else:
-            frame.outcome = SHED
-    return kept

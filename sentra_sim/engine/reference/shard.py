@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sentra_sim.engine.reference.request import Request, fresh
+from sentra_sim.engine.reference.request import Request
 from sentra_sim.engine.reference.world import Frame
-from sentra_sim.engine.trace import LOST
+from sentra_sim.engine.trace import LOST, SHED
 
 if TYPE_CHECKING:
     from sentra_sim.engine.reference.log import LogModel
@@ -125,6 +125,8 @@ class Shard:
         request.acked = True
         self.world.stamp(request.frames, self.spec.hop)
         self.world.lag_events += request.events
+        for tell in self.world.on_acked:
+            tell(request.frames)
 
     def _offer_early(self, request: Request) -> None:
         if not request.needs:
@@ -185,15 +187,26 @@ class Shard:
 
     def _expire(self) -> None:
         """Gives up frames that have waited for too long."""
-        now_s, timeout_s = self.world.env.now, self.spec.delivery_timeout_s
         for request in self.returned:
-            request.frames = fresh(request.frames, now_s, timeout_s)
+            request.frames = self._fresh(request.frames)
             request.count = len(request.frames)
             request.events = sum(frame.events for frame in request.frames)
         kept = [request for request in self.returned if request.frames]
         self.outstanding -= len(self.returned) - len(kept)
         self.returned = kept
-        self.waiting = fresh(self.waiting, now_s, timeout_s)
+        self.waiting = self._fresh(self.waiting)
+
+    def _fresh(self, frames: list[Frame]) -> list[Frame]:
+        """Returns the frames that may still be sent; the others are shed."""
+        kept: list[Frame] = []
+        for frame in frames:
+            if self.world.env.now - frame.hops_s[1] < self.spec.delivery_timeout_s:
+                kept.append(frame)
+                continue
+            frame.outcome = SHED
+            for tell in self.world.on_gone:
+                tell(frame)
+        return kept
 
     def lose(self, number: int, *, serves: bool) -> None:
         """A replica is cut off from the others; one that does not serve clients either takes its requests along."""

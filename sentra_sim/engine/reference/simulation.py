@@ -5,9 +5,11 @@ from __future__ import annotations
 from sentra_sim.engine.change_checks import check_change
 from sentra_sim.engine.changes import Change
 from sentra_sim.engine.plan import Plan
+from sentra_sim.engine.reference.admission import make_tracking
 from sentra_sim.engine.reference.background import start_backgrounds
 from sentra_sim.engine.reference.batcher import BatcherModel
 from sentra_sim.engine.reference.changes import apply_change
+from sentra_sim.engine.reference.clients import make_clients
 from sentra_sim.engine.reference.consumers import ConsumerModel
 from sentra_sim.engine.reference.log import LogModel
 from sentra_sim.engine.reference.source import source
@@ -23,8 +25,9 @@ class ReferenceSimulation:
         self.world = World(plan)
         self.consumers = ConsumerModel(self.world)
         self.log = LogModel(self.world, self.consumers)
-        self.batcher = BatcherModel(self.world, self.log)
-        self.world.env.process(source(self.world, self.batcher))
+        clients = make_clients(self.world)
+        self.batcher = BatcherModel(self.world, self.log, make_tracking(self.world, clients))
+        self.world.env.process(source(self.world, self.batcher, clients))
         start_backgrounds(self.world)
         start_vacations(self.world)
         for name in self.world.scenario.stations:

@@ -45,6 +45,8 @@ class Frame:
     members: list[int] = field(default_factory=list)  # its events, where releases are told by their keys
     outcome: int = OPEN
     attempts: int = 1
+    repeats: int = 0
+    copies: list[tuple[int, bool]] = field(default_factory=list)  # events, and whether for the first time; if tracked
 
 
 @dataclass(eq=False)
@@ -101,7 +103,8 @@ class World:
         self.lag_events = 0  # of the consumer group: acknowledged by the log, not taken by a poll yet
         stations = plan.scenario.stations.items()
         self.failure = {name: getattr(station, "failure", None) or 0.0 for name, station in stations}
-        self.chances = {name: Draws(plan.multipliers[name, "failure"]) for name, purpose in plan.streams if purpose == "failure"}
+        may_fail = [owner for owner, purpose in plan.streams if purpose == "failure"]
+        self.chances = {name: Draws(plan.multipliers[name, "failure"]) for name in may_fail}
         self.keeps_first = False  # frames may come to a hop again: a consumer was killed
         self.effect = self.hop[effect_hop(plan.scenario)]
         self.idempotent = only(plan.scenario, ConsumerGroup)[1].idempotent
@@ -109,6 +112,9 @@ class World:
         self.releases: ReleasesModel | None = None
         self.release_jobs: list[tuple[float, ...]] = []
         self.stores: dict[str, Special] = {}  # stores and edges with timers and tallies, which changes may be about
+        self.on_acked: list[Callable[[list[Frame]], None]] = []
+        self.on_gone: list[Callable[[Frame], None]] = []  # of frames that the producer gives up
+        self.sends: list[int] = []  # by message, if clients are impatient
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
         self.down: set[int] = set()  # processes that run no background jobs
 
@@ -122,7 +128,7 @@ class World:
         hops_s = np.array([frame.hops_s for frame in self.frames]).reshape(len(self.frames), len(self.hop))
         return Trace(
             partition=np.array([frame.partition for frame in self.frames], dtype=np.int16),
-            events=np.array([frame.events for frame in self.frames], dtype=np.int32),
+            events=np.array([frame.events - frame.repeats for frame in self.frames], dtype=np.int32),
             poll=np.array([frame.poll for frame in self.frames], dtype=np.int64),
             hops_s=hops_s,
             frame=self.event_frame,
@@ -133,6 +139,8 @@ class World:
             outcome=settle(plan.scenario, np.array([frame.outcome for frame in self.frames], dtype=np.int8), hops_s),
             attempts=np.array([frame.attempts for frame in self.frames], dtype=np.int16),
             tallies=self._tallies(),
+            repeats=np.array([frame.repeats for frame in self.frames], dtype=np.int32),
+            sends=np.array(self.sends, dtype=np.int32),
         )
 
     def _tallies(self) -> NDArray[np.float64]:

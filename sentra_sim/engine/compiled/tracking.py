@@ -1,0 +1,84 @@
+"""Tables for admission and impatient clients: which copies of events are where. One row each where nothing is tracked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sentra_sim.engine.admission import tenant_bounds
+from sentra_sim.engine.plan import Plan, most_sends
+from sentra_sim.scenario import Batcher, Source, only
+from sentra_sim.scenario.schema import Admission
+
+MESSAGE = np.dtype([(name, np.int64) for name in ("sends", "waits_for", "missing")], align=True)
+COPY = np.dtype([(name, np.int64) for name in ("event", "fresh", "next")], align=True)  # of an event, in a frame
+TENANT = np.dtype(
+    [(name, np.int64) for name in ("in_flight", "reserved", "quota")] + [("bound", np.float64)], align=True
+)
+BUCKET = np.dtype([(name, np.float64) for name in ("rate", "burst", "tokens", "filled")], align=True)
+
+
+def tracked(plan: Plan) -> bool:
+    """Tells whether copies of events are tracked: a rule of admission or an impatient client needs it."""
+    return only(plan.scenario, Source)[1].retry is not None or only(plan.scenario, Batcher)[1].admission is not None
+
+
+def tracking_arrays(plan: Plan) -> dict[str, NDArray[Any]]:
+    """Returns the tables."""
+    on, offered = tracked(plan), plan.offered
+    events, frames = (len(plan.partition), plan.max_frames) if on else (0, 0)
+    messages = np.zeros(len(offered.send_s) if on else 1, MESSAGE)
+    if on:
+        messages["missing"] = np.diff(plan.first_event)
+    tenants, buckets = _tenants_and_buckets(only(plan.scenario, Batcher)[1].admission or Admission(), plan)
+    return {
+        "messages": messages,
+        "event_copies": np.empty(events * most_sends(plan.scenario) + 1, COPY),
+        "frame_copies": np.full(frames + 1, -1, np.int64),
+        "frame_repeats": np.zeros(frames + 1, np.int64),
+        "event_key": offered.keys.astype(np.int64) if on else np.zeros(1, np.int64),
+        "event_message": np.ascontiguousarray(offered.message, np.int64) if on else np.zeros(1, np.int64),
+        "tenants": tenants,
+        "buckets": buckets,
+    }
+
+
+def tracking_settings(plan: Plan) -> dict[str, float]:
+    """Returns the settings in the state."""
+    retry, rules = only(plan.scenario, Source)[1].retry, only(plan.scenario, Batcher)[1].admission
+    found: dict[str, float] = {
+        "tracked": tracked(plan),
+        "gated": rules is not None,
+        "retrying": retry is not None,
+        "tenant_count": plan.scenario.load.tenants,
+        "key_quota": len(rules.quotas) if rules and rules.key_quota else -1,
+    }
+    if retry:
+        found |= {
+            "retry_timeout": retry.timeout_s,
+            "retries": retry.retries,
+            "budgeted": retry.budget_ratio is not None,
+            "budget_ratio": retry.budget_ratio or 0.0,
+            "budget_burst": retry.budget_burst,
+            "retry_tokens": retry.budget_burst,
+        }
+    return found
+
+
+def _tenants_and_buckets(rules: Admission, plan: Plan) -> tuple[NDArray[np.void], NDArray[np.void]]:
+    load = plan.scenario.load
+    tenants = np.zeros(load.tenants, TENANT)
+    tenants["reserved"], tenants["bound"] = tenant_bounds(rules, load.tenants)
+    tenants["quota"] = -1
+    each = [rules.key_quota] * load.keys if rules.key_quota else []
+    buckets = np.zeros(len(rules.quotas) + len(each) + 1, BUCKET)
+    for number, quota in enumerate(rules.quotas):
+        tenants["quota"][quota.tenant] = number
+        buckets["rate"][number], buckets["burst"][number] = quota.rate_eps, quota.burst_events
+    if rules.key_quota:
+        buckets["rate"][len(rules.quotas) :] = rules.key_quota.rate_eps
+        buckets["burst"][len(rules.quotas) :] = rules.key_quota.burst_events
+    buckets["tokens"] = buckets["burst"]
+    return tenants, buckets
