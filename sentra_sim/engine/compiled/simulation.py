@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentra_sim.engine.changes import Change, check_change
 from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, begin, finish, play_until
 from sentra_sim.engine.compiled.tables import Tables, build_tables
 from sentra_sim.engine.plan import Plan
-from sentra_sim.engine.trace import Trace, host_busy, used_seconds
+from sentra_sim.engine.trace import Rows, Trace, View, host_busy, used_seconds
 
 FIRST_ROOM = 1024
 
@@ -38,6 +39,20 @@ class CompiledSimulation:
         """Makes a change now."""
         check_change(self.plan.scenario, change)
         self._go(change)
+
+    def view(self) -> View:
+        """Returns what can be read now."""
+        arrays = self.tables.arrays
+        count, taken = int(self.tables.state["frames"][0]), arrays["event_frame"]
+        return View(self.now_s, count, self._rows, lambda events: np.asarray(taken[events]), arrays["cpu"])
+
+    def _rows(self, numbers: NDArray[np.int64]) -> Rows:
+        frames = self.tables.arrays["frame_table"][numbers]
+        return Rows(
+            partition=frames["partition"].astype(np.int16),
+            events=frames["events"].astype(np.int32),
+            hops_s=self.tables.arrays["hops"][numbers],
+        )
 
     def trace(self) -> Trace:
         """Plays to the end."""

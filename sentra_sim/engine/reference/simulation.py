@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
 from sentra_sim.engine.changes import Change, check_change
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.reference.background import start_backgrounds
@@ -10,7 +15,7 @@ from sentra_sim.engine.reference.consumers import ConsumerModel
 from sentra_sim.engine.reference.log import LogModel
 from sentra_sim.engine.reference.source import source
 from sentra_sim.engine.reference.world import World
-from sentra_sim.engine.trace import Trace
+from sentra_sim.engine.trace import Rows, Trace, View
 
 
 class ReferenceSimulation:
@@ -40,6 +45,22 @@ class ReferenceSimulation:
         check_change(self.world.scenario, change)
         if change.operation == "demand":
             self.world.factor[change.subject] = change.value
+
+    def view(self) -> View:
+        """Returns what can be read now."""
+        world = self.world
+        return View(
+            self.now_s, len(world.frames), self._rows, lambda events: np.asarray(world.event_frame[events]), world.cpu_s
+        )
+
+    def _rows(self, numbers: NDArray[np.int64]) -> Rows:
+        frames = [self.world.frames[number] for number in numbers.tolist()]
+        closed = self.world.hop[self.batcher.spec.hops[1]]
+        return Rows(
+            partition=np.array([frame.partition for frame in frames], dtype=np.int16),
+            events=np.array([0 if math.isnan(one.hops_s[closed]) else one.events for one in frames], dtype=np.int32),
+            hops_s=np.array([frame.hops_s for frame in frames]).reshape(len(frames), len(self.world.hop)),
+        )
 
     def trace(self) -> Trace:
         """Plays to the end."""
