@@ -107,7 +107,8 @@ def _dask(task: RolloutTask, scheduler: str) -> Iterator[Play]:
 
         def play(chunks: Sequence[tuple[int, ...]]) -> Chunks:
             futures = [client.submit(play_chunk, task, chunk, pure=False) for chunk in chunks]
-            for future, chunk in dask_completed(futures, with_results=True):  # type: ignore[no-untyped-call]
+            done = dask_completed(futures, loop=client.loop, with_results=True)  # type: ignore[no-untyped-call]
+            for future, chunk in done:
                 future.release()
                 yield chunk
 

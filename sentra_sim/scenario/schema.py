@@ -91,13 +91,15 @@ class Host(Model):
     """Cores shared by the stations placed on the host.
 
     `ps` is egalitarian processor sharing, each job on at most one core. `fifo-slice` serves one run queue in order of
-    arrival, a job going back to its end after `slice_s`. A demand takes 1/`speed` of its time.
+    arrival, a job going back to its end after `slice_s`. A demand takes 1/`speed` of its time. `price_per_core_hour`, in any
+    currency, is for the KPIs of cost; 0 stands for a price that is not known.
     """
 
     cores: PositiveInt = 2
     discipline: Literal["ps", "fifo-slice"] = "fifo-slice"
     slice_s: PositiveFloat = 0.003
     speed: PositiveFloat = 1.0
+    price_per_core_hour: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
 
 
 class Step(Model):

@@ -99,3 +99,8 @@ def test_the_journal_is_read_back_as_it_was_written(tmp_path: Path) -> None:
     _, journal = play(RolloutController(policy()), lambda _: WELL, 100.0)
     assert read_journal(journal.write(tmp_path / "control.jsonl")) == journal.entries
     assert journal.entries[0].detail == {"action": "SetWeights", "weights": {"stable": 0.9, "next": 0.1}}
+
+
+@pytest.mark.parametrize("name", ["rollout", "autoscale"])
+def test_the_control_files_that_come_with_the_lab_can_be_read(name: str) -> None:
+    assert load_control(Path(__file__).parents[2] / "data" / "control" / f"{name}.yaml").controllers

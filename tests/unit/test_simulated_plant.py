@@ -101,7 +101,7 @@ def test_a_burden_makes_its_station_work_more() -> None:
     plant.apply(Burden("pricing", 5.0))
     clock.now_s = 4.0
     after = plant.metrics(2.0)
-    assert after["pricing.cpu_cores"] == pytest.approx(5 * before["pricing.cpu_cores"], rel=0.1)
+    assert after["pricing.cpu_cores"] == pytest.approx(5 * before["pricing.cpu_cores"], rel=0.2)
     assert after["redis.cpu_cores"] == pytest.approx(before["redis.cpu_cores"], rel=0.1)
 
 
@@ -111,7 +111,7 @@ def test_a_release_by_weight_is_the_mean_of_the_demands_where_the_engine_knows_n
     before = plant.metrics(2.0)
     plant.apply(SetWeights({"stable": 0.75, "next": 0.25}))
     clock.now_s = 4.0
-    assert plant.metrics(2.0)["pricing.cpu_cores"] == pytest.approx(3 * before["pricing.cpu_cores"], rel=0.1)
+    assert plant.metrics(2.0)["pricing.cpu_cores"] == pytest.approx(3 * before["pricing.cpu_cores"], rel=0.2)
     with pytest.raises(PlantError, match="must name releases of the plant, got 'other'; valid names: next"):
         plant.apply(SetWeights({"stable": 0.5, "other": 0.5}))
 
@@ -136,9 +136,9 @@ def test_bad_windows_and_subjects_are_refused() -> None:
         plant.apply(Burden("princing", 2.0))
 
 
-@pytest.mark.parametrize(("factor", "outcome"), [(1.0, "promoted"), (60.0, "rolled-back")])
+@pytest.mark.parametrize(("factor", "outcome"), [(1.0, "promoted"), (10.0, "rolled-back")])
 def test_a_rollout_is_decided_on_what_the_simulation_shows(factor: float, outcome: str) -> None:
-    changes = QUIET | {"stations.pricing.demand": {"job_s": 5e-4}, "load.rate_eps": 1000.0}
+    changes = QUIET | {"stations.pricing.demand": {"event_s": 3e-4}, "load.rate_eps": 1000.0}
     plan = prepare(sentra(changes), seconds=60.0, seed=2)
     steps = [{"weight": 0.2, "hold_s": 10.0}, {"weight": 0.6, "hold_s": 10.0}]
     gates = [{"metric": "e2e_p95_s", "max": 0.12}]

@@ -24,8 +24,8 @@ POLICY = {
     "window_s": 2.0,
     "look_every_s": 2.0,
 }
-PIPELINE = sentra({"load.rate_eps": 500.0, "stations.pricing.demand": {"job_s": 1e-3}})
-TASK = RolloutTask(scenario_data(PIPELINE), POLICY, Population("pricing", least_factor=60.0, most_factor=90.0), 20.0)
+PIPELINE = sentra({"load.rate_eps": 500.0, "stations.pricing.demand": {"event_s": 6e-4}})
+TASK = RolloutTask(scenario_data(PIPELINE), POLICY, Population("pricing", least_factor=10.0, most_factor=20.0), 20.0)
 SEEDS = range(10)
 
 
@@ -87,7 +87,7 @@ def test_a_dask_cluster_of_two_workers_plays_the_same_rows(tmp_path: Path, here:
     distributed = pytest.importorskip("distributed")
     own = sweep(TASK, range(4), tmp_path / "own.jsonl")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None
+        n_workers=2, threads_per_worker=1, processes=False, host="127.0.0.1", dashboard_address="127.0.0.1:0"
     ) as cluster:
         rows = sweep(TASK, range(4), tmp_path / "dask.jsonl", scheduler=cluster.scheduler_address)
     assert rows == own
