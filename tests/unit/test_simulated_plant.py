@@ -102,7 +102,8 @@ def test_a_burden_makes_its_station_work_more() -> None:
     clock.now_s = 4.0
     after = plant.metrics(2.0)
     assert after["pricing.cpu_cores"] == pytest.approx(5 * before["pricing.cpu_cores"], rel=0.2)
-    assert after["redis.cpu_cores"] == pytest.approx(before["redis.cpu_cores"], rel=0.1)
+    # Not so of another station, give or take some polls.
+    assert after["redis.cpu_cores"] == pytest.approx(before["redis.cpu_cores"], rel=0.2)
 
 
 def test_a_release_by_weight_is_the_mean_of_the_demands_where_the_engine_knows_none() -> None:

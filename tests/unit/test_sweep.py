@@ -87,7 +87,12 @@ def test_a_dask_cluster_of_two_workers_plays_the_same_rows(tmp_path: Path, here:
     distributed = pytest.importorskip("distributed")
     own = sweep(TASK, range(4), tmp_path / "own.jsonl")
     with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=False, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+        n_workers=2,
+        threads_per_worker=1,
+        processes=False,
+        protocol="tcp",
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
     ) as cluster:
         rows = sweep(TASK, range(4), tmp_path / "dask.jsonl", scheduler=cluster.scheduler_address)
     assert rows == own
