@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
-from live_adapters.chaos.lookout import Lookout
 from live_adapters.passing import Passing
 from live_adapters.pipeline.releases.pricingclient import PricingClient
 from live_adapters.session import Session
@@ -25,6 +25,9 @@ from sentra_sim.control.plant import (
     Start,
 )
 from sentra_sim.errors import PlantError
+
+if TYPE_CHECKING:  # the faults act through this plant: importing them here would go round in a circle
+    from live_adapters.chaos.lookout import Lookout
 
 
 class LivePlant:

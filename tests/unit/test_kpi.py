@@ -83,6 +83,9 @@ def test_lag_is_what_lies_acknowledged_and_not_yet_taken_at_the_end_of_a_second(
     assert of(run)["lag_max_events"].value == 0
     assert of(slow)["lag_max_s"].value == pytest.approx(1.0 - 0.903)  # frame 90 is acknowledged at 903 ms
     assert of(run)["lag_max_s"].value == 0
+    never = pl.when(pl.col("frame") == 30).then(None).otherwise(pl.col("started_ns")).alias("started_ns")
+    stuck = _with_frames(run, run.tables.frames.with_columns(never))
+    assert of(stuck)["lag_max_s"].value == pytest.approx(2.0 - 0.303)  # those behind it were taken
 
 
 def test_bad_events_spend_the_error_budget_of_thirty_days() -> None:
