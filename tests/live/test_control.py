@@ -1,7 +1,7 @@
 """One controller, read from one file, takes a bad release back from the live pipeline as it does from a simulated one."""
 
 import shutil
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,7 @@ import pytest
 
 from live_adapters import measure as measuring
 from live_adapters import stack as local_stack
-from live_adapters.pipeline.config import RELEASES, configure
+from live_adapters.pipeline.config import RELEASES, RunConfig, configure, write_config
 from sentra_sim.cli.control import controlled
 from sentra_sim.control.journal import JOURNAL, Entry, read_journal
 from sentra_sim.engine import simulate
@@ -18,20 +18,20 @@ from sentra_sim.scenario import Scenario, load_scenario, with_load
 pytestmark = pytest.mark.live
 
 SENTRA = Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml"
-SECONDS, WARMUP_S = 30.0, 2.0
+SECONDS, WARMUP_S = 45.0, 2.0
 LATE = """
 schema_version: 1
 name: late
 version: 1.0.0
 description: every request waits much too long
-change: {kind: lag, wait_s: 0.6}
+change: {kind: lag, wait_s: 2.5}
 """
 CONTROL = """
 rollout:
   canary: late
   start_s: 8
-  steps: [{weight: 0.5, hold_s: 30}]
-  gates: [{metric: e2e_p95_s, max: 0.5}]
+  steps: [{weight: 0.5, hold_s: 45}]
+  gates: [{metric: e2e_p95_s, max: 1.5}]
   window_s: 3
   look_every_s: 2
 defects:
@@ -79,7 +79,13 @@ def test_a_late_release_is_taken_back_from_both_plants(
     (releases / "late").mkdir()
     (releases / "late" / "release.yaml").write_text(LATE, encoding="utf-8")
     file.write_text(CONTROL, encoding="utf-8")
-    monkeypatch.setattr(measuring, "configure", partial(configure, releases=releases))
+
+    def configure_with(*args: Any, **options: Any) -> RunConfig:
+        config = replace(configure(*args, **options), releases=releases)
+        write_config(config)
+        return config
+
+    monkeypatch.setattr(measuring, "configure", configure_with)
     scenario = with_load(load_scenario(SENTRA), rate_eps=1_000.0)
 
     expected = [{"stable": 0.5, "late": 0.5}, {"stable": 1.0}, "rolled back", "restored"]
