@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,12 +16,14 @@ from live_adapters.host.speed import loop_seconds, relative_speed
 from live_adapters.load import NAME as GENERATOR
 from live_adapters.load import LoadSummary
 from live_adapters.measurable import check_scenario, check_times, choose_ports
+from live_adapters.passing import Passing
 from live_adapters.pipeline.config import STABLE_ALONE, RunConfig, configure
 from live_adapters.pipeline.ingress.rules import GatewayRules
 from live_adapters.pipeline.planted import check_plant, disturbance
 from live_adapters.pipeline.scaling import WORKER, pids_by_station
 from live_adapters.pipeline.stores.storage import count_effects, end_offsets, reset_stores
 from live_adapters.pipeline.telemetry.names import SPANS_FILE
+from live_adapters.plant import LivePlant
 from live_adapters.recording.recorder import Recording, record
 from live_adapters.scratch import one_at_a_time, own_topics, scratch_folder
 from live_adapters.session import Report, Session
@@ -33,6 +35,8 @@ from live_adapters.watch import Progress
 from sentra_sim.records import Manifest, Run, describe_machine, read_run, refuse_existing, versions, write_run
 from sentra_sim.scenario import Scenario, processes, scenario_data, scenario_hash, with_load
 from sentra_sim.units import NS_PER_S
+
+Control = Callable[[LivePlant, float, float, Callable[[], bool]], None]
 
 WORKER_RESTARTS = 3
 REST_S = 2.0  # what a process burns without load is no cost of an event
@@ -67,6 +71,8 @@ def measure(
     plant: str = "",
     audit: bool = False,
     telemetry: bool = True,
+    control: Control | None = None,
+    attached: Sequence[Path] = (),
 ) -> Run:
     """Plays a load on the real pipeline and writes the run folder.
 
@@ -88,6 +94,9 @@ def measure(
         plant: A fault that breaks the pipeline on purpose (pipeline/planted.py); the run is not valid then.
         audit: Has a checker run beside it, which takes its share of the cores.
         telemetry: Has metrics, traces and pauses recorded; a run without tells what that costs.
+        control: Acts on the plant while the load lasts. It gets the plant, how long the load has lasted and will last, and what to
+            call several times a second, which tells whether the load goes on.
+        attached: Files to copy into the run folder, which `control` may write.
 
     Raises:
         InputError: the scenario, a length, a port or the folder does not allow the run; nothing has been started.
@@ -119,8 +128,8 @@ def measure(
             telemetry=telemetry,
         )
         with disturbance(config, scratch / f"{GENERATOR}.ready", endpoints.pids):
-            recording, manifest, found = _measure(config, endpoints, report, evidence=evidence)
-        attached = [file for file in (scratch / SPANS_FILE,) if file.is_file()]
+            recording, manifest, found = _measure(config, endpoints, report, control, evidence=evidence)
+        attached = [*attached, *(file for file in (scratch / SPANS_FILE,) if file.is_file())]
         tables = found.tables() if found else None
         write_run(out, recording.tables, manifest, replace=replace, evidence=tables, attached=attached)
         del recording  # an hour's events are over a gigabyte, and they are read back next
@@ -128,14 +137,14 @@ def measure(
 
 
 def _measure(
-    config: RunConfig, endpoints: stack.Endpoints, report: Report, *, evidence: bool
+    config: RunConfig, endpoints: stack.Endpoints, report: Report, control: Control | None, *, evidence: bool
 ) -> tuple[Recording, Manifest, Evidence | None]:
     report(Progress("starting", total_s=config.load_s))
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     loops = [loop_seconds()]
     with own_topics(config):
         asyncio.run(reset_stores(config))
-        played = _play(config, endpoints, report)
+        played = _play(config, endpoints, report, control)
         stored, ends = asyncio.run(_count(config))
         found = asyncio.run(_collect(config, played)) if evidence else None
     loops.append(loop_seconds())
@@ -183,7 +192,7 @@ async def _count(config: RunConfig) -> tuple[dict[str, int], dict[int, int]]:
     return await count_effects(config), await end_offsets(config)
 
 
-def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Played:
+def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report, control: Control | None) -> _Played:
     """Starts the pipeline, plays the load, waits until all of it has arrived, and stops the pipeline in order."""
     with Session(config, endpoints, restarts={WORKER: WORKER_RESTARTS}) as session:
         sampler = CpuSampler(processes(config.scenario), lambda: pids_by_station(session.pids()))
@@ -191,6 +200,8 @@ def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Pla
         sampler.start()
         try:
             epoch_ns = session.start_load()
+            if control is not None:
+                _let_act(session, report, control)
             session.watch_load(report)
             drained = session.drain(report)
         finally:
@@ -199,6 +210,11 @@ def _play(config: RunConfig, endpoints: stack.Endpoints, report: Report) -> _Pla
         restarts = sum(map(session.restarts, session.workers()))
         summary = session.stop()
     return _Played(summary, sampler.use(epoch_ns, seconds), restarts, drained)
+
+
+def _let_act(session: Session, report: Report, control: Control) -> None:
+    plant = LivePlant(session, Passing(session.config))
+    control(plant, session.elapsed_s(), session.config.load_s, lambda: session.look_after(report))
 
 
 def _counters(played: _Played, recording: Recording, stored: Mapping[str, int], log_end: int) -> dict[str, int]:

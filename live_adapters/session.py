@@ -67,6 +67,7 @@ class Session:
         self._restarts = dict(restarts or {})
         self._supervisor = Supervisor(config.scratch, config.file)
         self._watch = Watch(config.scratch)
+        self._told_s = 0.0
 
     def __enter__(self) -> Session:
         try:
@@ -110,20 +111,29 @@ class Session:
         Raises:
             PlantError: a process died, or the generator does not end.
         """
-        config, told_s = self.config, 0.0
-        while not self._supervisor.ended(GENERATOR):
-            self.check()
-            elapsed_s = self.elapsed_s()
-            if elapsed_s > config.load_s + END_S:
-                raise PlantError(
-                    f"generator: must end within {END_S:.0f} s after the load, got no end; the gateway does not answer"
-                )
-            if elapsed_s - told_s >= 1.0:
-                told_s = float(int(elapsed_s))
-                phase = "warm-up" if elapsed_s < config.warmup_s else "window"
-                report(self._watch.progress(phase, elapsed_s, config.load_s))
+        while self.look_after(report):
             time.sleep(LOOK_S)
+
+    def look_after(self, report: Report) -> bool:
+        """Looks at every process, reports once a second, and tells whether the load goes on.
+
+        Raises:
+            PlantError: a process died, or the generator does not end.
+        """
+        config, ended = self.config, self.load_ended()
         self.check()
+        if ended:
+            return False
+        elapsed_s = self.elapsed_s()
+        if elapsed_s > config.load_s + END_S:
+            raise PlantError(
+                f"generator: must end within {END_S:.0f} s after the load, got no end; the gateway does not answer"
+            )
+        if elapsed_s - self._told_s >= 1.0:
+            self._told_s = float(int(elapsed_s))
+            phase = "warm-up" if elapsed_s < config.warmup_s else "window"
+            report(self._watch.progress(phase, elapsed_s, config.load_s))
+        return True
 
     def drain(self, report: Report) -> bool:
         """Waits until everything acknowledged has arrived; returns False when it stops arriving, or takes too long."""

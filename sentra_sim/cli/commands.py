@@ -46,6 +46,7 @@ def down(options: Namespace) -> int:
 
 def measure(options: Namespace) -> int:
     """Records a real run."""
+    from sentra_sim.cli.control import controlled
     from sentra_sim.cli.notices import about_run
     from sentra_sim.cli.progress import measuring
     from sentra_sim.cli.steps import window_s
@@ -57,6 +58,7 @@ def measure(options: Namespace) -> int:
     rules, weights = _gateway_rules(options, scenario), _release_weights(options)
     with (
         notifier.notifying(options.notify) as webhook,
+        controlled(options.control) as control,
         measuring(options.warmup + seconds, quiet=options.json) as report,
     ):
         run = play(
@@ -75,6 +77,8 @@ def measure(options: Namespace) -> int:
             plant=options.plant,
             audit=options.audit,
             telemetry=not options.no_telemetry,
+            control=control.live if control else None,
+            attached=[control.file] if control else (),
         )
         if notice := about_run(run):
             webhook.send(notifier.Notice(**notice))
@@ -83,6 +87,7 @@ def measure(options: Namespace) -> int:
 
 def simulate(options: Namespace) -> int:
     """Writes a simulated run."""
+    from sentra_sim.cli.control import controlled
     from sentra_sim.cli.steps import window_s
     from sentra_sim.cli.tables import print_run
     from sentra_sim.engine import simulate as run_engine
@@ -100,15 +105,17 @@ def simulate(options: Namespace) -> int:
         from sentra_sim.cli.precision import replicate
 
         return replicate(options, scenario, seconds=seconds, seed=_seed(options, scenario), twin=digest)
-    tables, manifest = run_engine(
-        scenario,
-        seconds=seconds,
-        warmup_s=options.warmup,
-        seed=_seed(options, scenario),
-        engine=options.engine,
-        twin=digest,
-    )
-    write_run(options.output, tables, manifest, replace=options.replace)
+    with controlled(options.control) as control:
+        tables, manifest = run_engine(
+            scenario,
+            seconds=seconds,
+            warmup_s=options.warmup,
+            seed=_seed(options, scenario),
+            engine=options.engine,
+            twin=digest,
+            control=control.simulated if control else None,
+        )
+        write_run(options.output, tables, manifest, replace=options.replace, attached=[control.file] if control else ())
     return print_run(read_run(options.output), as_json=options.json, hops=False)
 
 

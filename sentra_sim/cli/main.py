@@ -13,6 +13,8 @@ from sentra_sim.errors import InputError, SentraError
 INTERRUPTED = 130
 PLANT_HELP = "breaks the pipeline on purpose, to see that the checker notices (docs/verify.md)"
 
+CONTROL_HELP = "YAML: who acts on the run: rollout, autoscaler, faults (docs/control.md)"
+
 
 class Parser(argparse.ArgumentParser):
     """A parser whose complaints are one line."""
@@ -97,6 +99,7 @@ def _runs(group: argparse._SubParsersAction[Parser]) -> None:
     measure.add_argument("--no-evidence", action="store_true", help="leave out what sentra verify needs")
     measure.add_argument("--no-telemetry", action="store_true", help="no metrics, traces, pauses: to learn their cost")
     measure.add_argument("--audit", action="store_true", help="check exactly-once effects during the run as well")
+    measure.add_argument("--control", type=Path, metavar="FILE", help=CONTROL_HELP)
     measure.add_argument("--plant", metavar="NAME", default="", help=PLANT_HELP)
     verify = _command(group, "verify", commands.verify, "check that a measured run lost nothing and doubled nothing")
     verify.add_argument("run_folder", metavar="RUN", type=Path)
@@ -112,6 +115,7 @@ def _runs(group: argparse._SubParsersAction[Parser]) -> None:
     simulate.add_argument(
         "--max-replications", type=int, metavar="N", default=1000, help="give up after so many of them (1000)"
     )
+    simulate.add_argument("--control", type=Path, metavar="FILE", help=CONTROL_HELP)
     kpi = _command(group, "kpi", commands.kpi, "show the KPIs of a run against its SLO")
     kpi.add_argument("run_folder", metavar="RUN", type=Path)
     kpi.add_argument("--enforce", action="store_true", help="exit 1 when a bound is missed")

@@ -86,13 +86,39 @@ class SetWorkers:
     count: int
 
 
-Action = Kill | Start | Restart | Pause | Resume | SetWeights | Partition | Slow | Heal | SetWorkers
+@dataclass(frozen=True)
+class Burden:
+    """Multiplies the CPU demands of a station, 1 for as they are; of a simulated plant only."""
+
+    station: str
+    factor: float
+
+
+@dataclass(frozen=True)
+class SetSpeed:
+    """Gives the cores of a host another speed, 1 for the reference's; of a simulated plant only."""
+
+    host: str
+    speed: float
+
+
+Action = Kill | Start | Restart | Pause | Resume | SetWeights | Partition | Slow | Heal | SetWorkers | Burden | SetSpeed
 
 
 class Plant(Protocol):
     """A pipeline that runs.
 
     `metrics` returns values over the last `window_s` seconds, by name with units; what could not be measured is missing.
+
+    | name | what |
+    |---|---|
+    | `<hop>_eps`, `throughput_eps` | events/s that came to a hop, such as `acked_eps`; to the last one |
+    | `<span>_p50_s`, `_p95_s`, `_p99_s` | quantiles of a KPI span, such as `e2e_p95_s`, of the events that came to its end |
+    | `error_rate` | share of the frames that ended otherwise than `ok` |
+    | `lag_events`, `lag_s`, `lag_partitions` | acknowledged and not taken, now: events, age of the oldest, partitions with any |
+    | `cpu_cores`, `<process>.cpu_cores` | cores kept busy |
+    | `workers`, `partitions` | of the consumer group and its log, now |
+    | `<release>.<name>` | the same of the frames of one release |
     """
 
     def metrics(self, window_s: float) -> dict[str, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Literal, NamedTuple, Protocol
 
-from sentra_sim.engine.trace import Trace
+from sentra_sim.engine.trace import Trace, View
 
 Operation = Literal[
     "demand",
@@ -89,6 +89,10 @@ class Simulation(Protocol):
 
     def apply(self, change: Change) -> None:
         """Makes a change now, whatever its `at_s`."""
+        ...
+
+    def view(self) -> View:
+        """Returns what can be read of the run as it stands; reading changes nothing."""
         ...
 
     def trace(self) -> Trace:

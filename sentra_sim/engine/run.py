@@ -68,6 +68,7 @@ def simulate(
     seed: int,
     engine: Engine = "compiled",
     twin: str | None = None,
+    control: Callable[[Simulation, Plan], object] | None = None,
 ) -> tuple[Tables, Manifest]:
     """Simulates a run and returns it in the record contract, as `sentra measure` would record it.
 
@@ -78,6 +79,7 @@ def simulate(
         seed: one seed for all random streams.
         engine: which engine plays it; both give the same run.
         twin: hash of the twin file that the scenario's numbers come from.
+        control: advances and changes the simulation as it likes before it is played to its end.
 
     Raises:
         InputError: a length is not positive or not finite, or there is no such engine.
@@ -90,7 +92,10 @@ def simulate(
     _check_lengths(seconds, warmup_s)
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     plan = prepare(scenario, seconds=warmup_s + seconds, seed=seed)
-    trace = run(plan, engine=engine)
+    simulation = start(plan, engine=engine)
+    if control is not None:
+        control(simulation, plan)
+    trace = simulation.trace()
     frames = _frames_table(plan, trace)
     cpu = CpuSeries(processes(scenario), trace.cpu_s)
     metrics = [metrics_table(frames, scenario, cpu), *release_metrics(trace.release_jobs, trace.cpu_s.shape[1])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +71,34 @@ def settle(scenario: Scenario, outcome: NDArray[np.int8], hops_s: NDArray[np.flo
     """Makes what came to the last hop OK, unless a station ended it otherwise."""
     last = [edge.hop for edge in hop_edges(scenario)].index(final_hop(scenario))
     return np.where((outcome == OPEN) & np.isfinite(hops_s[:, last]), np.int8(OK), outcome)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some frames of a run under way, in the order in which they were asked for; columns as in `Trace`.
+
+    A frame that the batcher has not closed yet shows 0 events. One that came through is OPEN still.
+    """
+
+    partition: NDArray[np.int16]
+    events: NDArray[np.int32]
+    hops_s: NDArray[np.float64]
+    outcome: NDArray[np.int8]
+
+
+@dataclass(frozen=True)
+class View:
+    """A run under way, as an observer reads it: only what is asked for is looked up, so a look costs what it shows.
+
+    `frames`: opened until now. `rows`: frames by number. `frame_of`: the frames of offered events by number,
+    -1 where none took it yet. `cpu_s`: as in `Trace`, shape (processes, seconds or more); what is on a core now may be missing.
+    """
+
+    now_s: float
+    frames: int
+    rows: Callable[[NDArray[np.int64]], Rows]
+    frame_of: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+    cpu_s: NDArray[np.float64]
 
 
 def used_seconds(cpu_s: NDArray[np.float64], seconds: float) -> int:

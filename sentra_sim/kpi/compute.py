@@ -9,11 +9,13 @@ import polars as pl
 from numpy.typing import NDArray
 
 from sentra_sim.kpi.saturation import backlog_growth, saturated
+from sentra_sim.kpi.spending import budget_per_day, cost_per_hour, cost_per_million
 from sentra_sim.kpi.timeline import Timeline, timeline
-from sentra_sim.records import Run
-from sentra_sim.scenario import INTENDED, Scenario, hop_edges
+from sentra_sim.records import Run, hop_column
+from sentra_sim.scenario import INTENDED, ConsumerGroup, Log, Scenario, hop_edges, only
 from sentra_sim.scenario.arrivals import step_edges
 from sentra_sim.stats import SECTIONS, Interval, mean_interval, quantile_interval
+from sentra_sim.units import NS_PER_S
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 LAG = "kafka_consumergroup_lag_events"
@@ -24,9 +26,10 @@ SATURATED = "saturated"
 class Kpi:
     """One KPI of a run. `value` is None where the run holds no data for it; low and high bound a 95 % interval or are None.
 
-    `unit` is one of s, events/s, events, fraction, cores, µs/event. `verdict` is ok, breach, nodata, or `-` without a bound; of a
-    throughput also `not offered`, and `by step` when the window holds several rates; of a latency also `saturated`, which misses any
-    bound: the backlog grows, `backlog_growth_eps` says how fast, and there is no quantile that a longer run would not exceed.
+    `unit` is one of s, events/s, events, fraction, cores, µs/event, fraction/day, price/h, price. `verdict` is ok, breach,
+    nodata, or `-` without a bound; of a throughput also `not offered`, and `by step` when the window holds several rates;
+    of a latency also `saturated`, which misses any bound: the backlog grows, `backlog_growth_eps` says how fast, and there
+    is no quantile that a longer run would not exceed.
     """
 
     name: str
@@ -50,6 +53,7 @@ def kpis(run: Run) -> tuple[Kpi, ...]:
         *_lag(run),
         *_cpu(run),
     ]
+    found += _spent(line, scenario, run, {kpi.name: kpi.value for kpi in found})
     return tuple(_judge(kpi, scenario, run) for kpi in found)
 
 
@@ -126,12 +130,29 @@ def _throughput(run: Run, hop: str) -> Kpi:
 
 def _lag(run: Run) -> list[Kpi]:
     values = window_metric(run, LAG)["value"].to_numpy()
-    if not len(values):
-        return [Kpi("lag_p95_events", "events", None), Kpi("lag_max_events", "events", None)]
+    known = len(values) > 0
     return [
-        Kpi("lag_p95_events", "events", float(np.quantile(values, 0.95))),
-        Kpi("lag_max_events", "events", float(values.max())),
+        Kpi("lag_p95_events", "events", float(np.quantile(values, 0.95)) if known else None),
+        Kpi("lag_max_events", "events", float(values.max()) if known else None),
+        Kpi("lag_max_s", "s", _lag_max_s(run)),
     ]
+
+
+def _lag_max_s(run: Run) -> float | None:
+    """Returns the highest age, at the end of a second, of the oldest event that is acknowledged and not yet taken by a worker."""
+    scenario = run.manifest.load_scenario()
+    acked, started = (hop_column(hop) for hop in (only(scenario, Log)[1].hop, only(scenario, ConsumerGroup)[1].hop))
+    frames = run.tables.frames.select(acked, started).drop_nulls(acked).sort(acked)
+    if not frames.height:
+        return None
+    begun = frames[acked].to_numpy()
+    # The first frame in order of acknowledgement that is not taken by t is the first whose running maximum lies beyond t.
+    taken = np.maximum.accumulate(frames[started].fill_null(np.iinfo(np.int64).max).to_numpy())
+    first, last = run.manifest.warmup_s, run.manifest.warmup_s + run.manifest.seconds
+    at = np.arange(np.floor(first) + 1.0, np.floor(last) + 1.0) * NS_PER_S
+    oldest = np.searchsorted(taken, at, side="right")
+    ages = at - np.append(begun, np.iinfo(np.int64).max)[oldest]
+    return float(ages.max(initial=0.0)) / NS_PER_S
 
 
 def _cpu(run: Run) -> list[Kpi]:
@@ -141,6 +162,17 @@ def _cpu(run: Run) -> list[Kpi]:
     total = sum(cores.values())
     per_event = 1e6 * total * run.manifest.seconds / max(run.manifest.offered_events, 1)
     return [Kpi("cpu_cores", "cores", total), Kpi("cpu_us_per_event", "µs/event", per_event)]
+
+
+def _spent(line: Timeline, scenario: Scenario, run: Run, known: dict[str, float | None]) -> list[Kpi]:
+    bad = (run.tables.frames["outcome"] != "ok").to_numpy()[line.frame] | np.isnan(line.at(final_hop(scenario)))
+    share = float(bad.mean()) if len(bad) else None
+    per_million = cost_per_million(scenario, known["throughput_eps"])
+    return [
+        Kpi("error_budget_per_day", "fraction/day", budget_per_day(scenario, share)),
+        Kpi("cost_per_hour", "price/h", cost_per_hour(scenario)),
+        Kpi("cost_per_million_events", "price", per_million),
+    ]
 
 
 def cpu_cores(run: Run) -> dict[str, float]:

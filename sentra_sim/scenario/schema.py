@@ -149,7 +149,8 @@ class Host(Model):
     arrival, a job going back to its end after `slice_s`. A demand takes 1/`speed` of its time.
     In `pauses` all cores stop at once (a stalled virtual machine); `neighbour` competes for them. What crosses from the host to
     another one, or back, is `network_s` longer on its way and gets lost with probability `loss`; it is then sent again after
-    TCP's retransmission timeout, 0.2 s and twice as long with each further loss.
+    TCP's retransmission timeout, 0.2 s and twice as long with each further loss. `price_per_core_hour`, in any currency, is for
+    the KPIs of cost; 0 stands for a price that is not known.
     """
 
     cores: PositiveInt = 2
@@ -160,6 +161,7 @@ class Host(Model):
     neighbour: Neighbour | None = Field(default=None, json_schema_extra=LATER)
     network_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
     loss: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(default=0.0, json_schema_extra=LATER)
+    price_per_core_hour: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _pauses_by_time(self) -> Self:

@@ -29,8 +29,12 @@ FLOW_KPIS = (
     "backlog_growth_eps",
     "lag_p95_events",
     "lag_max_events",
+    "lag_max_s",
     "cpu_cores",
     "cpu_us_per_event",
+    "error_budget_per_day",
+    "cost_per_hour",
+    "cost_per_million_events",
 )
 
 T = TypeVar("T", Source, Batcher, Log, ConsumerGroup)

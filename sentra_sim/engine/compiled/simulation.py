@@ -13,7 +13,7 @@ from sentra_sim.engine.compiled.tables import Tables, build_tables
 from sentra_sim.engine.compiled.tracking import tracked
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.tallies import tallies_of
-from sentra_sim.engine.trace import Trace, host_busy, settle, used_seconds
+from sentra_sim.engine.trace import Rows, Trace, View, host_busy, settle, used_seconds
 from sentra_sim.scenario import processes
 
 FIRST_ROOM = 1024
@@ -50,6 +50,28 @@ class CompiledSimulation:
         """Makes a change now."""
         check_change(self.plan.scenario, change)
         self._go(change)
+
+    def view(self) -> View:
+        """Returns what can be read now."""
+        arrays = self.tables.arrays
+        count, taken = int(self.tables.state["frames"][0]), arrays["event_frame"]
+        cpu_s = arrays["cpu"][: len(processes(self.plan.scenario))]
+        return View(self.now_s, count, self._rows, lambda events: np.asarray(taken[events]), cpu_s)
+
+    def _rows(self, numbers: NDArray[np.int64]) -> Rows:
+        frames = self.tables.arrays["frame_table"][numbers]
+        return Rows(
+            partition=frames["partition"].astype(np.int16),
+            events=(frames["events"] - self._repeats(numbers, frames["events"])).astype(np.int32),
+            hops_s=self.tables.arrays["hops"][numbers],
+            outcome=frames["outcome"].astype(np.int8),
+        )
+
+    def _repeats(self, numbers: NDArray[np.int64], events: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Returns how many events of frames are repeats; of one that is not closed yet no events are shown."""
+        if not tracked(self.plan):
+            return np.zeros(len(numbers), np.int64)
+        return np.minimum(self.tables.arrays["frame_repeats"][numbers], events)
 
     def trace(self) -> Trace:
         """Plays to the end."""

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
 from sentra_sim.engine.change_checks import check_change
 from sentra_sim.engine.changes import Change
 from sentra_sim.engine.plan import Plan
@@ -14,8 +19,8 @@ from sentra_sim.engine.reference.consumers import ConsumerModel
 from sentra_sim.engine.reference.log import LogModel
 from sentra_sim.engine.reference.source import source
 from sentra_sim.engine.reference.vacations import start_vacations
-from sentra_sim.engine.reference.world import World
-from sentra_sim.engine.trace import Trace
+from sentra_sim.engine.reference.world import Frame, World
+from sentra_sim.engine.trace import Rows, Trace, View
 
 
 class ReferenceSimulation:
@@ -55,7 +60,32 @@ class ReferenceSimulation:
         check_change(self.world.scenario, change)
         apply_change(self, change)
 
+    def view(self) -> View:
+        """Returns what can be read now."""
+        world = self.world
+        return View(
+            self.now_s,
+            len(world.frames),
+            self._rows,
+            lambda events: np.asarray(world.event_frame[events]),
+            world.cpu_s[: len(world.process)],
+        )
+
+    def _rows(self, numbers: NDArray[np.int64]) -> Rows:
+        frames = [self.world.frames[number] for number in numbers.tolist()]
+        closed = self.world.hop[self.batcher.spec.hops[1]]
+        return Rows(
+            partition=np.array([frame.partition for frame in frames], dtype=np.int16),
+            events=np.array([_shown(one, closed) for one in frames], dtype=np.int32),
+            hops_s=np.array([frame.hops_s for frame in frames]).reshape(len(frames), len(self.world.hop)),
+            outcome=np.array([frame.outcome for frame in frames], dtype=np.int8),
+        )
+
     def trace(self) -> Trace:
         """Plays to the end."""
         self.advance(self.world.plan.cap_s)
         return self.world.finish()
+
+
+def _shown(frame: Frame, closed: int) -> int:
+    return 0 if math.isnan(frame.hops_s[closed]) else frame.events - frame.repeats

@@ -1,0 +1,57 @@
+"""The controllers of a run from the command line: the same file for a simulated run and for a live one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sentra_sim.control.file import Control
+    from sentra_sim.control.plant import Plant
+    from sentra_sim.engine import Plan, Simulation
+
+
+@dataclass(frozen=True)
+class Controlled:
+    """A run's controllers, and the file that their journal goes to."""
+
+    control: Control
+    file: Path
+
+    def simulated(self, simulation: Simulation, plan: Plan) -> None:
+        """Lets them act on a simulation until its load ends."""
+        from sentra_sim.control.loop import drive_simulated
+
+        drive_simulated(simulation, plan, self.control.controllers, defects=self.control.defects).write(self.file)
+
+    def live(self, plant: Plant, elapsed_s: float, until_s: float, keep: Callable[[], bool]) -> None:
+        """Lets them act on a live plant until its load ends."""
+        from sentra_sim.control.journal import Journal
+        from sentra_sim.control.loop import drive_real
+
+        journal = Journal()
+        controllers = self.control.controllers
+        drive_real(plant, controllers, elapsed_s=elapsed_s, until_s=until_s, journal=journal, keep=keep)
+        journal.write(self.file)
+
+
+@contextmanager
+def controlled(file: Path | None) -> Iterator[Controlled | None]:
+    """Reads a control file; None stands for a run without.
+
+    Raises:
+        InputError: it cannot be read, or breaks a rule.
+    """
+    if file is None:
+        yield None
+        return
+    from sentra_sim.control.file import load_control
+    from sentra_sim.control.journal import JOURNAL
+
+    control = load_control(file)
+    with tempfile.TemporaryDirectory() as folder:
+        yield Controlled(control, Path(folder) / JOURNAL)

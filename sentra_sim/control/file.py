@@ -1,0 +1,69 @@
+"""A control file: which controllers act on a run, of either plant."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, model_validator
+
+from sentra_sim.control.autoscaler import make_autoscaler
+from sentra_sim.control.document import Block, parse, read_document
+from sentra_sim.control.faults import FaultInjector, FaultPlan
+from sentra_sim.control.loop import Controller
+from sentra_sim.control.rollout import RolloutController, RolloutPolicy
+from sentra_sim.control.scaledobject import read_scaled_object
+
+
+class Defect(Block):
+    """How a release differs in a simulation: it takes `factor` times the demand of a station."""
+
+    station: str
+    factor: NonNegativeFloat
+
+
+class ControlFile(Block):
+    """`rollout`, `faults`: a policy and a plan. `autoscaler`: a ScaledObject's or a HorizontalPodAutoscaler's file beside this one.
+
+    `defects`: the releases that a simulation plays, by name; a live plant has real ones of these names.
+    """
+
+    schema_version: Literal[1] = 1
+    rollout: RolloutPolicy | None = None
+    autoscaler: Annotated[str, Field(min_length=1)] | None = None
+    faults: FaultPlan | None = None
+    defects: dict[str, Defect] = Field(default={})
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if self.rollout is None and self.autoscaler is None and self.faults is None:
+            raise ValueError("must hold rollout, autoscaler or faults")
+        return self
+
+
+@dataclass(frozen=True)
+class Control:
+    """The controllers of a file, ready to run once; `defects` as a simulated plant takes them."""
+
+    controllers: tuple[Controller, ...]
+    defects: dict[str, tuple[str, float]]
+
+
+def load_control(file: str | Path) -> Control:
+    """Reads a control file and the file that it names.
+
+    Raises:
+        InputError: one of them cannot be read, or the first broken rule, in one line.
+    """
+    file = Path(file)
+    read = parse(ControlFile, read_document(file, "a control file (docs/control.md)"), file.name)
+    controllers: list[Controller] = []
+    if read.faults is not None:
+        controllers.append(FaultInjector(read.faults))
+    if read.autoscaler is not None:
+        controllers.append(make_autoscaler(read_scaled_object(file.parent / read.autoscaler)))
+    if read.rollout is not None:
+        controllers.append(RolloutController(read.rollout))
+    defects = {name: (defect.station, defect.factor) for name, defect in read.defects.items()}
+    return Control(tuple(controllers), defects)
