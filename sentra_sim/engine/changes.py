@@ -57,8 +57,8 @@ class Change(NamedTuple):
     | `slow` | host | its `network_s` from now on, s; what is under way keeps its time |
     | `lossy` | host | its `loss` from now on |
     | `speed` | host | factor on the speed of its cores in the scenario, for jobs under way too |
-    | `host-down` | host | all its processes end, and what they had under way; jobs that come wait |
-    | `host-up` | host | they start again, as with `restart` |
+    | `host-down` | host | all its processes end, brokers, consumers and stations with `recovery` as with `kill`; jobs that come wait |
+    | `host-up` | host | they start again, what else was under way begins anew |
     | `neighbour` | host | 1 lets the host's neighbour run, 0 stops it |
 
     A process is named as in the CPU accounts, a broker `kafka-1`; `worker` stands for all consumers, `worker-2` for the second.

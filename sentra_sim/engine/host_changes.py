@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import math
 
+from sentra_sim.engine.actors import brokers, consumers
 from sentra_sim.engine.cgroups import cgroups_of
 from sentra_sim.engine.changes import Change
 from sentra_sim.errors import InputError
-from sentra_sim.scenario import ConsumerGroup, Scenario, only, processes
+from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only, processes
+
+
+def falls_with(scenario: Scenario, host: str) -> list[str]:
+    """Returns what a host takes along of all that a `kill` can be of: its brokers, its consumers, its stations with recovery."""
+    log, group = only(scenario, Log)[1], only(scenario, ConsumerGroup)[1]
+    recover = [name for name, station in scenario.stations.items() if getattr(station, "recovery", None) is not None]
+    return [
+        *(brokers(scenario) if log.host == host else ()),
+        *(consumers(scenario) if group.host == host else ()),
+        *(name for name in recover if scenario.stations[name].host == host),
+    ]
 
 
 def check_process(scenario: Scenario, change: Change) -> None:

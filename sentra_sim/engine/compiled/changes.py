@@ -6,7 +6,7 @@ from typing import Any
 
 import numba
 
-from sentra_sim.engine.actors import actor_of, broker_number, consumer_numbers
+from sentra_sim.engine.actors import actor_of, broker_number, consumer_numbers, consumers
 from sentra_sim.engine.cgroups import cgroups_of, neighbour_of
 from sentra_sim.engine.changes import Change
 from sentra_sim.engine.compiled.cluster import OPERATIONS as BROKER_OPERATIONS
@@ -15,10 +15,11 @@ from sentra_sim.engine.compiled.edge import kill_edge, start_edge
 from sentra_sim.engine.compiled.freezer import renew
 from sentra_sim.engine.compiled.host_changes import OPERATIONS as HOST_OPERATIONS
 from sentra_sim.engine.compiled.host_changes import change_host
-from sentra_sim.engine.compiled.membership import kill, pause, resume, scale, start, stop
+from sentra_sim.engine.compiled.membership import kill, pause, resume, runs, scale, start, stop
 from sentra_sim.engine.compiled.subscribers import set_slow_share
 from sentra_sim.engine.compiled.tables import Tables
 from sentra_sim.engine.compiled.transactions import kill_store, start_store
+from sentra_sim.engine.host_changes import falls_with
 from sentra_sim.engine.plan import Plan
 from sentra_sim.scenario.keys import PLACES
 
@@ -48,12 +49,32 @@ def apply_change(plan: Plan, tables: Tables, change: Change) -> None:
             for number in cgroups_of(scenario, change.subject):
                 change_host(state, HOST_OPERATIONS.index(change.operation), number, 0.0)
         case "host":
-            number = list(scenario.hosts).index(change.subject)
-            if change.operation == "neighbour":
-                number = neighbour_of(scenario, change.subject)
-            change_host(state, HOST_OPERATIONS.index(change.operation), number, float(change.value))
+            _change_host(plan, tables, change)
         case "station":
             _change_station(plan, tables, change)
+
+
+def _change_host(plan: Plan, tables: Tables, change: Change) -> None:
+    """Makes a change of a host; one that goes down takes along what runs there, which starts again with it."""
+    scenario, host = plan.scenario, change.subject
+    number = list(scenario.hosts).index(host)
+    if change.operation == "neighbour":
+        number = neighbour_of(scenario, host)
+    if change.operation == "host-down" and not tables.arrays["hosts"]["down"][number]:
+        idle = [name for at, name in enumerate(consumers(scenario)) if not consumer_runs(tables.state, at)]
+        tables.felled[host] = [subject for subject in falls_with(scenario, host) if subject not in idle]
+        for subject in tables.felled[host]:
+            apply_change(plan, tables, Change(change.at_s, "kill", subject))
+    change_host(tables.state, HOST_OPERATIONS.index(change.operation), number, float(change.value))
+    if change.operation == "host-up":
+        for subject in tables.felled.pop(host, ()):
+            apply_change(plan, tables, Change(change.at_s, "start", subject))
+
+
+@numba.njit(cache=True, error_model="numpy")
+def consumer_runs(tables: Any, number: int) -> bool:
+    """Tells whether a consumer runs or is about to."""
+    return bool(runs(tables[0], number))
 
 
 @numba.njit(cache=True, error_model="numpy")

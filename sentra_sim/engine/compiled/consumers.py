@@ -11,6 +11,7 @@ from sentra_sim.engine.compiled.memory import (
     Row,
     Sim,
     call_at,
+    cgroup_at,
     cold,
     frame_at,
     hop_at,
@@ -21,6 +22,7 @@ from sentra_sim.engine.compiled.memory import (
     replica_at,
     request_at,
     request_frame_at,
+    thread_at,
 )
 from sentra_sim.engine.compiled.polls import offer_frame, offer_last, stamp
 from sentra_sim.engine.plan import GROWING_POLLS
@@ -46,9 +48,15 @@ def resume(sim: Sim, owner: int, life: int) -> None:
 
 @plain
 def replied(sim: Sim, poll: int) -> None:
-    """Goes on with a poll that a station has answered, unless its consumer was killed meanwhile."""
+    """Goes on with a poll that a station has answered, unless its consumer was killed meanwhile; later if it is held."""
     owner = poll_at(sim, poll).replica
-    if replica_at(sim, owner).poll == poll and not (sim.may_fail and goes_again(sim, owner)):
+    replica = replica_at(sim, owner)
+    if replica.poll != poll:
+        return
+    cgroup = cgroup_at(sim, thread_at(sim, replica.thread).cgroup)
+    if cgroup.holds > 0:
+        cgroup.reply = poll
+    elif not (sim.may_fail and goes_again(sim, owner)):
         consumer_done(sim, owner)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from sentra_sim.engine.compiled.calendar import heap_insert, heap_remove_first
+from sentra_sim.engine.compiled.calendar import NONE, REPLY, heap_insert, heap_remove_first, push
 from sentra_sim.engine.compiled.hosts import (
     advance_clock,
     charge_share,
@@ -45,6 +45,9 @@ def release(sim: Sim, number: int) -> None:
         after = thread_at(sim, thread).next
         submit(sim, thread)
         thread = after
+    if cgroup.reply >= 0:
+        push(sim, 0.0, REPLY, cgroup.reply, NONE)
+        cgroup.reply = -1
 
 
 @plain

@@ -41,7 +41,7 @@ class HostRows:
         self.hosts = self._hosts()
 
     def _cgroup(self, number: int, each: Cgroup) -> Row:
-        row: Row = {"host": self.numbers[each.host], "thread_head": -1, "parked_head": -1}
+        row: Row = {"host": self.numbers[each.host], "thread_head": -1, "parked_head": -1, "reply": -1}
         if not each.own:
             return row
         station = self.plan.scenario.stations[each.station]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +105,7 @@ THREAD = _record(
     "remaining started ran finished virtual_start asked",
 )
 CGROUP = _record(
-    "host holds stopped thread_head parked_head parked_tail collector_first collectors running alarm",
+    "host holds stopped thread_head parked_head parked_tail collector_first collectors running alarm reply",
     "quota period end used counted warm_factor warm_cpu done",
 )
 VACATION = _record("kind subject gap length every events due under_way")
@@ -201,6 +201,7 @@ class Tables:
     station_rows: dict[str, int]  # rows of `stations` by station
     kind_of: dict[str, str]  # in which table a station with tallies has its row
     store_of: dict[str, int]  # and which row
+    felled: dict[str, list[str]] = field(default_factory=dict)  # by host: what it took along when it went down
 
     def tally_row(self, name: str) -> np.void:
         """Returns the row with the tallies of a station."""

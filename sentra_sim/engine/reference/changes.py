@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sentra_sim.engine.actors import actor_of, broker_number, consumer_numbers
+from sentra_sim.engine.actors import actor_of, broker_number, consumer_numbers, consumers
 from sentra_sim.engine.cgroups import cgroups_of
 from sentra_sim.engine.changes import Change
+from sentra_sim.engine.host_changes import falls_with
 from sentra_sim.engine.reference.host_changes import change_host, change_process
 from sentra_sim.engine.reference.membership import Membership
 from sentra_sim.engine.reference.releases import ReleasesModel
@@ -37,12 +38,27 @@ def apply_change(simulation: ReferenceSimulation, change: Change) -> None:
             for number in cgroups_of(scenario, change.subject):
                 change_process(world.cgroups[number], change)
         case "host":
-            change_host(world, change)
+            _change_host(simulation, change)
         case "station":
             if change.operation == "kill":
                 for number in cgroups_of(scenario, change.subject):
                     world.cgroups[number].renew()
             world.stores[change.subject].change(change.operation, change.value)
+
+
+def _change_host(simulation: ReferenceSimulation, change: Change) -> None:
+    """Makes a change of a host; one that goes down takes along what runs there, which starts again with it."""
+    world, host = simulation.world, change.subject
+    if change.operation == "host-down" and not world.hosts[host].down:
+        membership, scenario = simulation.consumers.membership, world.scenario
+        idle = [name for number, name in enumerate(consumers(scenario)) if not membership.runs(number)]
+        world.felled[host] = [subject for subject in falls_with(scenario, host) if subject not in idle]
+        for subject in world.felled[host]:
+            apply_change(simulation, Change(change.at_s, "kill", subject))
+    change_host(world, change)
+    if change.operation == "host-up":
+        for subject in world.felled.pop(host, ()):
+            apply_change(simulation, Change(change.at_s, "start", subject))
 
 
 def _change_release(releases: ReleasesModel, change: Change) -> None:

@@ -119,6 +119,8 @@ class ConsumerModel:
             poll.reply = env.event()
             self.called[number].offer(poll)
             yield poll.reply
+            while member.thread.cgroup.holds:  # nobody reads the answer before
+                yield member.thread.cgroup.goes_on(env)
             breaker.note(env.now, failed=poll.failed)
             if not poll.failed:
                 return

@@ -74,6 +74,7 @@ class Cgroup:
         self.warmup: Warmup | None = None
         self.done_s = 0.0  # since the start, without the factor of the warm-up
         self.collectors: list[Collector] = []
+        self.waiting: list[simpy.Event] = []  # what happens when it goes on, beside its jobs
 
     def hold(self) -> None:
         """Takes all threads off their cores and out of the queue, where they stand."""
@@ -88,6 +89,14 @@ class Cgroup:
             parked, self.parked = self.parked, []
             for thread in parked:
                 self.host.submit(thread)
+            waiting, self.waiting = self.waiting, []
+            for event in waiting:
+                event.succeed()
+
+    def goes_on(self, env: simpy.Environment) -> simpy.Event:
+        """Returns what happens when the last reason to hold it is gone."""
+        self.waiting.append(env.event())
+        return self.waiting[-1]
 
     def stop(self) -> None:
         """Stops the process until `proceed` (SIGSTOP)."""

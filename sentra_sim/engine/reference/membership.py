@@ -136,6 +136,10 @@ class Membership:
                 self.stop(member.number)
                 running -= 1
 
+    def runs(self, number: int) -> bool:
+        """Tells whether a consumer runs or is about to."""
+        return self._runs(self.members[number])
+
     def after_poll(self, member: Member) -> None:
         """Lets a consumer leave or give partitions up, now that its poll is committed."""
         if member.leaving:

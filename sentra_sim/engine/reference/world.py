@@ -116,6 +116,7 @@ class World:
         self.on_gone: list[Callable[[Frame], None]] = []  # of frames that the producer gives up
         self.sends: list[int] = []  # by message, if clients are impatient
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
+        self.felled: dict[str, list[str]] = {}  # what a host that is down took along
         self.down: set[int] = set()  # processes that run no background jobs
 
     def finish(self) -> Trace:
