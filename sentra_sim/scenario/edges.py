@@ -1,0 +1,64 @@
+"""The edge and who listens there."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+
+from sentra_sim.scenario.blocks import Delay, Demand, Hop, LATER, Model, Name, Noise
+from sentra_sim.scenario.stations import Station
+from sentra_sim.scenario.stores import Recovery
+
+
+
+def _full_jitter() -> Delay:
+    return Delay(mean_s=0.5, noise=Noise(dist="quantiles", quantiles=(0.0, 2.0)))
+
+
+class Subscribers(Model):
+    """The clients of an edge, over WebSocket or server-sent events, each of one tenant, spread evenly over the tenants.
+
+    A poll is one message to each client whose tenant has an event in it; `deliver` is spent by message (`frame_s`), after
+    `send`. `slow_share` of the clients read no more than `slow_read_eps` each. What a client has not read waits in its buffer; one with
+    more than `buffer_events` in it, not counting what is sent anew, is cut off. It comes back after `reconnect`, doubled
+    with each time in a row up to `reconnect_max_s` and then times its noise (by default full jitter), for `connect` by client
+    (`frame_s`) and by event that it missed. From its last id on these are sent anew; those older than `hold_s` are gone.
+    Tenants fall into `groups`; the slow clients of one are alike. The hops are those of the fast ones.
+    """
+
+    count: PositiveInt = 4
+    groups: PositiveInt = 1
+    deliver: Demand = Demand()
+    slow_share: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
+    slow_read_eps: PositiveFloat = 1_000.0
+    buffer_events: PositiveFloat = 10_000.0
+    hold_s: PositiveFloat = 15.0
+    reconnect: Delay = Field(default_factory=_full_jitter)
+    reconnect_max_s: PositiveFloat = 30.0
+    connect: Demand = Demand()
+
+
+class Broadcast(Station):
+    """Fans a poll out to subscribers.
+
+    `handover` from the station before, `send` on the edge's thread, `network`, then `receive` on the subscriber's thread. With
+    `subscribers` it matters who they are; a killed edge with `recovery` can then be started again. It does its polls again that were not
+    sent, after it has let in its clients: the fast ones at once, the slow ones as they come back.
+    """
+
+    kind: Literal["broadcast"]
+    subscriber_host: Name
+    handover: Delay = Delay()
+    send: Demand = Demand()
+    network: Delay = Delay()
+    receive: Demand = Demand()
+    hops: tuple[Hop, Hop] = ("sent", "delivered")
+    subscribers: Subscribers | None = Field(default=None, json_schema_extra=LATER)
+    recovery: Recovery | None = Field(default=None, json_schema_extra=LATER)
+
+    @model_validator(mode="after")
+    def _somebody_to_come_back(self) -> Self:
+        if self.recovery is not None and self.subscribers is None:
+            raise ValueError("must set subscribers with recovery")
+        return self

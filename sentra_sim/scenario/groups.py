@@ -1,0 +1,96 @@
+"""The consumer group, and how it calls."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from sentra_sim.scenario.blocks import Demand, Hop, LATER, Model, Name
+from sentra_sim.scenario.stations import Station
+
+Rebalance = Literal["eager", "cooperative", "static"]
+
+
+class Retry(Model):
+    """How a failed call is made again: after a pause drawn evenly from zero to `base_s`, doubled with each failure up to `cap_s`.
+
+    That is full jitter (Brooker, "Exponential backoff and jitter", 2015). What has failed `attempts` times is given up.
+    """
+
+    attempts: PositiveInt = 5
+    base_s: NonNegativeFloat = 0.05
+    cap_s: NonNegativeFloat = 2.0
+
+
+class Breaker(Model):
+    """A circuit breaker: `failures` in a row open it (0: it never opens), `open_s` later it lets probes through.
+
+    It closes when `probes` of them have passed, and opens again when one fails.
+    """
+
+    failures: NonNegativeInt = 0
+    open_s: PositiveFloat = 1.0
+    probes: PositiveInt = 1
+
+
+class ConsumerGroup(Station):
+    """Workers in a poll loop: take what is there, work on it, call the stores one after another, poll again.
+
+    At first replica r owns the partitions congruent to r. One that had nothing to do waits `gather_s` after the first frame for more to
+    come: fewer and fuller polls. A poll takes whole frames in order of availability until `max_poll_events`; `fetch`
+    is spent before and `process` after the frames count as started, both on the replica's one thread. Each station in `calls`
+    gets the poll as one job and is waited for before the next is called; `finish` is spent, on the same thread, between the last
+    answer and the next poll. A poll is committed after that.
+
+    Up to `max_replicas` consumers (0: `replicas`) may run as the group grows and shrinks; a new one joins `ready_s` after its
+    start. `rebalance` says how partitions change hands. With `eager` (Kafka's RangeAssignor and RoundRobinAssignor) all consumers give all
+    partitions up, each at its next heartbeat or after the poll that this finds under way, and `join_s` after the last has done so all
+    go on. With `cooperative` (CooperativeStickyAssignor, and the consumer protocol of KIP-848) only partitions that move stop: their old
+    owner gives them up likewise, the new one has them `join_s` after its own next heartbeat. `static` is that with a
+    `group.instance.id` each (KIP-345): a consumer that ends tells nobody, and takes its own partitions again if it is back before its
+    session is over. `heartbeat_s`, `session_timeout_s` are `heartbeat.interval.ms`, `session.timeout.ms`, with Kafka's defaults.
+
+    The poll of a consumer that is killed is taken again by whoever owns its partitions then. What had taken effect by then (it was
+    visible in the first store of `calls`; without one in the last of them; without any it had started) takes effect again, and its
+    frame counts as `duplicate`; unless the group is `idempotent`: then the effect is refused, which costs `dedupe` beside `process`.
+
+    A call that fails is made again as `retry` says; each consumer has a circuit `breaker` for each station that it calls. A poll whose
+    call is given up goes to the dead-letter queue as it is: the calls after it are left out, its frames end as `dlq`.
+    With `max_age_s` set, a consumer that is about to poll drops what waits first in its queue for as long as that was
+    received longer ago: such frames end as `shed`. With `adaptive_gather` a consumer does not gather while more than half of
+    `max_poll_events` a consumer waits in the log, and takes eight polls to come back to `gather_s` after that.
+    """
+
+    kind: Literal["consumer_group"]
+    replicas: PositiveInt = 1
+    max_poll_events: PositiveInt = 5_000
+    gather_s: NonNegativeFloat = 0.0
+    fetch: Demand = Demand()
+    process: Demand = Demand()
+    finish: Demand = Demand()
+    calls: tuple[Name, ...] = ()
+    hop: Hop = "started"
+    max_replicas: NonNegativeInt = Field(default=0, json_schema_extra=LATER)
+    rebalance: Rebalance = Field(default="cooperative", json_schema_extra=LATER)
+    heartbeat_s: PositiveFloat = Field(default=3.0, json_schema_extra=LATER)
+    session_timeout_s: PositiveFloat = Field(default=45.0, json_schema_extra=LATER)
+    join_s: NonNegativeFloat = Field(default=0.1, json_schema_extra=LATER)
+    ready_s: NonNegativeFloat = Field(default=0.5, json_schema_extra=LATER)
+    idempotent: bool = Field(default=False, json_schema_extra=LATER)
+    dedupe: Demand = Field(default=Demand(), json_schema_extra=LATER)
+    retry: Retry = Field(default=Retry(), json_schema_extra=LATER)
+    breaker: Breaker = Field(default=Breaker(), json_schema_extra=LATER)
+    max_age_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
+    adaptive_gather: bool = Field(default=False, json_schema_extra=LATER)
+
+    @model_validator(mode="after")
+    def _room_for_replicas(self) -> Self:
+        if 0 < self.max_replicas < self.replicas:
+            raise ValueError(f"must set max_replicas no lower than replicas ({self.replicas})")
+        return self
+
+    @property
+    def most_replicas(self) -> int:
+        """How many consumers may run at a time."""
+        return max(self.replicas, self.max_replicas)
