@@ -103,7 +103,7 @@ def _change_station(plan: Plan, tables: Tables, change: Change) -> None:
     if change.operation == "slow-clients":
         slow_clients(tables.state, number, float(change.value))
         return
-    if change.operation == "kill":
+    if change.operation in ("kill", "start"):
         for cgroup in cgroups_of(plan.scenario, change.subject):
             renew_process(tables.state, cgroup)
     is_edge = tables.kind_of[change.subject] == "edges"

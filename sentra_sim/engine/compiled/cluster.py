@@ -41,8 +41,9 @@ def change_broker(tables: Any, operation: int, number: int, value: float) -> Non
         renew(sim, broker.cgroup)
         fail(sim, number)
     elif operation == PAUSE:
-        signal(sim, broker.cgroup, True)
-        fail(sim, number)
+        if broker.up:
+            signal(sim, broker.cgroup, True)
+            fail(sim, number)
     elif operation == PARTITION:
         cut_off(sim, number)
     elif operation == START:

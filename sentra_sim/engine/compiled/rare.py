@@ -7,8 +7,9 @@ from sentra_sim.engine.compiled.calls import call
 from sentra_sim.engine.compiled.clients import impatient, resend
 from sentra_sim.engine.compiled.cluster import broker_event
 from sentra_sim.engine.compiled.consumers import resume
-from sentra_sim.engine.compiled.membership import expire, hear, member_ready, take_over
+from sentra_sim.engine.compiled.membership import expire, member_ready
 from sentra_sim.engine.compiled.memory import Sim, cold
+from sentra_sim.engine.compiled.rebalances import hear, take_over
 from sentra_sim.engine.compiled.transactions import store_event
 from sentra_sim.engine.compiled.vacations import refill, throttle, turn
 

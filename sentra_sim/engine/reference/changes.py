@@ -40,7 +40,7 @@ def apply_change(simulation: ReferenceSimulation, change: Change) -> None:
         case "host":
             _change_host(simulation, change)
         case "station":
-            if change.operation == "kill":
+            if change.operation in ("kill", "start"):
                 for number in cgroups_of(scenario, change.subject):
                     world.cgroups[number].renew()
             world.stores[change.subject].change(change.operation, change.value)

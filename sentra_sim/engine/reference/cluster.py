@@ -41,8 +41,9 @@ class Cluster:
             case "kill":
                 self._kill(number)
             case "pause":
-                self._cgroup(number).stop()
-                self._fail(number)
+                if number in self.up:
+                    self._cgroup(number).stop()
+                    self._fail(number)
             case "partition":
                 self._cut_off(number)
             case "start":
