@@ -11,7 +11,8 @@ import simpy
 from sentra_sim.engine.plan import GROWING_POLLS, HEARTBEAT, LAG_POLLS, calls_may_fail, replica_name
 from sentra_sim.engine.reference.calls import Breaker
 from sentra_sim.engine.reference.hosts import Draws
-from sentra_sim.engine.reference.membership import Member, Membership
+from sentra_sim.engine.reference.member import Member
+from sentra_sim.engine.reference.membership import Membership
 from sentra_sim.engine.reference.served import make_served
 from sentra_sim.engine.reference.world import Batch, Frame, Process, World
 from sentra_sim.engine.trace import DLQ, OPEN, SHED
