@@ -142,7 +142,8 @@ def _lag_max_s(run: Run) -> float | None:
     """Returns the highest age, at the end of a second, of the oldest event that is acknowledged and not yet taken by a worker."""
     scenario = run.manifest.load_scenario()
     acked, started = (hop_column(hop) for hop in (only(scenario, Log)[1].hop, only(scenario, ConsumerGroup)[1].hop))
-    frames = run.tables.frames.select(acked, started).drop_nulls(acked).sort(acked)
+    waited = run.tables.frames.filter(pl.col("outcome") != "shed")  # what was dropped is not waited for
+    frames = waited.select(acked, started).drop_nulls(acked).sort(acked)
     if not frames.height:
         return None
     begun = frames[acked].to_numpy()
