@@ -74,7 +74,9 @@ class SimulatedPlant:
         passed, shown = self._recent.look(view), self._shown
         found = shown.lag(passed, end_s) | {"workers": self._workers, "partitions": self._partitions}
         if end_s > start_s:
-            found |= shown.rates(passed, self._recent.dropped(start_s), start_s, end_s) | shown.times(passed, start_s, end_s)
+            found |= shown.rates(passed, self._recent.dropped(start_s), start_s, end_s) | shown.times(
+                passed, start_s, end_s
+            )
             found |= shown.cpu(view.cpu_s, start_s, end_s)
         return found
 
@@ -125,12 +127,7 @@ def _rows(action: Action, scenario: Scenario) -> Sequence[tuple[Operation, str, 
         case Resume(process):
             return [("resume", process, 0.0)]
         case Partition(process, peers, clients):
-            if clients or not peers:
-                raise PlantError(
-                    f"plant: a simulated partition must be of a broker and its peers, got one of {process} and its clients; "
-                    "set peers alone, or pause it"
-                )
-            return [("partition", process, 0.0)]
+            return _partition(process, peers=peers, clients=clients)
         case Slow(process, latency_s):
             return [("slow", process, latency_s)]
         case Heal(process):
@@ -143,6 +140,15 @@ def _rows(action: Action, scenario: Scenario) -> Sequence[tuple[Operation, str, 
             return [("demand", station, factor)]
         case SetSpeed(host, speed):
             return [("speed", host, speed)]
+
+
+def _partition(process: str, *, peers: bool, clients: bool) -> list[tuple[Operation, str, float]]:
+    if clients or not peers:
+        raise PlantError(
+            f"plant: a simulated partition must be of a broker and its peers, got one of {process} and its clients; "
+            "set peers alone, or pause it"
+        )
+    return [("partition", process, 0.0)]
 
 
 def _weights(weights: Mapping[str, float], scenario: Scenario) -> list[tuple[Operation, str, float]]:

@@ -281,13 +281,15 @@ def _station_streams(name: str, station: AnyStation, messages: int, frames: int,
             if isinstance(station, Store):
                 yield from _store_streams(name, station, frames, seconds)
         case Broadcast():
-            yield Stream(name, "handover", station.handover.noise, frames)
-            yield Stream(name, "send", station.send.noise, frames)
-            yield Stream(name, "network", station.network.noise, frames)
-            yield Stream(name, "receive", station.receive.noise, frames)
-            if station.subscribers is not None:
-                for purpose in ("deliver", "connect", "reconnect"):
-                    yield Stream(name, purpose, getattr(station.subscribers, purpose).noise, frames)
+            yield from _edge_streams(name, station, frames)
+
+
+def _edge_streams(name: str, edge: Broadcast, frames: int) -> Iterator[Stream]:
+    for purpose in ("handover", "send", "network", "receive"):
+        yield Stream(name, purpose, getattr(edge, purpose).noise, frames)
+    if edge.subscribers is not None:
+        for purpose in ("deliver", "connect", "reconnect"):
+            yield Stream(name, purpose, getattr(edge.subscribers, purpose).noise, frames)
 
 
 def _store_streams(name: str, store: Store, frames: int, seconds: float) -> Iterator[Stream]:

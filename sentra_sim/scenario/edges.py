@@ -6,10 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-from sentra_sim.scenario.blocks import Delay, Demand, Hop, LATER, Model, Name, Noise
+from sentra_sim.scenario.blocks import LATER, Delay, Demand, Hop, Model, Name, Noise
 from sentra_sim.scenario.stations import Station
 from sentra_sim.scenario.stores import Recovery
-
 
 
 def _full_jitter() -> Delay:

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from sentra_sim.scenario.blocks import Demand, Hop, LATER, Model, Name
+from sentra_sim.scenario.blocks import LATER, Demand, Hop, Model, Name
 from sentra_sim.scenario.stations import Station
 
 Rebalance = Literal["eager", "cooperative", "static"]

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from sentra_sim.scenario.blocks import Delay, Demand, Hop, LATER, Name
+from sentra_sim.scenario.blocks import LATER, Delay, Demand, Hop, Name
 from sentra_sim.scenario.stations import Station
 
 

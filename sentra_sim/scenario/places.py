@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from sentra_sim.scenario.blocks import Delay, LATER, Model
+from sentra_sim.scenario.blocks import LATER, Delay, Model
 
 
 class Pause(Model):

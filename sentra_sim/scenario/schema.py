@@ -101,6 +101,6 @@ class Scenario(Model):
     load: Load = Load()
     hosts: dict[Name, Host]
     stations: dict[Name, AnyStation]
-    kpis: dict[Hop, Span] = {}
-    slo: dict[str, Bound] = {}
+    kpis: dict[Hop, Span] = Field(default={})
+    slo: dict[str, Bound] = Field(default={})
     seed: NonNegativeInt = 1

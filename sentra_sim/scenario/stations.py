@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from sentra_sim.scenario.blocks import Background, Delay, Demand, Hop, LATER, Model, Name
+from sentra_sim.scenario.blocks import LATER, Background, Delay, Demand, Hop, Model, Name
 from sentra_sim.scenario.places import Pause, Warmup
 
 

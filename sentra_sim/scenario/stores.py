@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from sentra_sim.scenario.blocks import Delay, Demand, Factor, Hop, LATER, Model, Name, Share
+from sentra_sim.scenario.blocks import LATER, Delay, Demand, Factor, Hop, Model, Name, Share
 from sentra_sim.scenario.stations import Station
 
 

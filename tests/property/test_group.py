@@ -168,7 +168,9 @@ def test_consumers_beyond_the_partitions_are_idle() -> None:
 def test_a_change_of_what_is_not_there_says_what_is() -> None:
     with pytest.raises(InputError, match=r"must be of a consumer, one of group-1, .*, got 'group-9'; for more"):
         play(group(), Change(0.1, "stop", "group-9"))
-    with pytest.raises(InputError, match=r"must be of a broker, a consumer or .*, got 'group-9'; valid names: .*group-8"):
+    with pytest.raises(
+        InputError, match=r"must be of a broker, a consumer or .*, got 'group-9'; valid names: .*group-8"
+    ):
         play(group(), Change(0.1, "kill", "group-9"))
     with pytest.raises(InputError, match="must be a whole number from 0 to 8, got 9"):
         play(group(), Change(0.1, "replicas", "group", 9))

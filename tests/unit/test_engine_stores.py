@@ -233,7 +233,10 @@ def test_a_store_that_stays_down_keeps_what_waits() -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (Change(1.0, "kill", "store"), "kill: must be of a broker, a consumer or a station with recovery, got 'store'; valid"),
+        (
+            Change(1.0, "kill", "store"),
+            "kill: must be of a broker, a consumer or a station with recovery, got 'store'; valid",
+        ),
         (Change(1.0, "store-replicas", "store", 2.0), "from 1 to max_replicas"),
     ],
 )

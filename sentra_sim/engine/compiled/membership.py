@@ -1,4 +1,4 @@
-"""Who is in the consumer group: consumers that join, leave, stop and die, in the compiled engine. `reference/membership.py` is the model."""
+"""Who is in the consumer group: consumers that join, leave, stop and die. `reference/membership.py` is the model."""
 
 from __future__ import annotations
 

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.calendar import EXPIRED, HEAR, IMPATIENT, READY, RESUMED, STORE_COMMITTED, TAKEN_OVER, THROTTLE, TURN
+from sentra_sim.engine.compiled.calendar import (
+    EXPIRED,
+    HEAR,
+    IMPATIENT,
+    READY,
+    RESUMED,
+    STORE_COMMITTED,
+    TAKEN_OVER,
+    THROTTLE,
+    TURN,
+)
 from sentra_sim.engine.compiled.calls import call
 from sentra_sim.engine.compiled.clients import impatient, resend
 from sentra_sim.engine.compiled.cluster import broker_event

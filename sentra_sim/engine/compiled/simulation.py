@@ -44,7 +44,9 @@ class CompiledSimulation:
     def advance(self, to_s: float) -> None:
         """Plays all events before `to_s`."""
         now_s = self.now_s
-        self._go(now_s + (float(min(to_s, self.plan.cap_s)) - now_s))  # rounded as SimPy does, which stops after a delay
+        self._go(
+            now_s + (float(min(to_s, self.plan.cap_s)) - now_s)
+        )  # rounded as SimPy does, which stops after a delay
 
     def apply(self, change: Change) -> None:
         """Makes a change now."""
@@ -71,7 +73,7 @@ class CompiledSimulation:
         """Returns how many events of frames are repeats; of one that is not closed yet no events are shown."""
         if not tracked(self.plan):
             return np.zeros(len(numbers), np.int64)
-        return np.minimum(self.tables.arrays["frame_repeats"][numbers], events)
+        return np.asarray(np.minimum(self.tables.arrays["frame_repeats"][numbers], events))
 
     def trace(self) -> Trace:
         """Plays to the end."""

@@ -10,7 +10,7 @@ from sentra_sim.engine.compiled.consumers import consumer_done
 from sentra_sim.engine.compiled.edge import edge_done, fan_done
 from sentra_sim.engine.compiled.jobs import next_job
 from sentra_sim.engine.compiled.log import appended, copied, produce, write
-from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, command_at, inline, thread_at
+from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, cold, command_at, inline, thread_at
 from sentra_sim.engine.compiled.parts import inserted, merged
 from sentra_sim.engine.compiled.relay import relay_done
 from sentra_sim.engine.compiled.releases import link_events, split_done
@@ -20,17 +20,18 @@ from sentra_sim.engine.compiled.stores import written
 from sentra_sim.engine.compiled.tables import (
     BATCHER,
     CHILD,
-    CLIENT,
     CONSUMER,
     FAN,
     INSERT,
     LOG,
     MERGE,
     RELAY,
+    SEND,
     SERVE,
     SESSION,
     SOURCE,
     SPLITS,
+    SUBSCRIBE,
     TICK,
     WRITE,
 )
@@ -77,7 +78,18 @@ def done(sim: Sim, thread: int) -> None:  # noqa: PLR0912 - one branch a role
         served(sim, thread)
     elif role == WRITE:
         written(sim, thread)
-    elif role == SPLITS:
+    elif role in (SEND, SUBSCRIBE):
+        edge_done(sim, thread)
+    else:
+        special_done(sim, thread)
+
+
+@cold
+def special_done(sim: Sim, thread: int) -> None:
+    """Does the same for threads that few pipelines have."""
+    row = thread_at(sim, thread)
+    role, ref = row.role, row.ref
+    if role == SPLITS:
         split_done(sim, thread)
         next_job(sim, thread)
     elif role == SESSION:
@@ -92,8 +104,6 @@ def done(sim: Sim, thread: int) -> None:  # noqa: PLR0912 - one branch a role
         inserted(sim, row.unit)
     elif role == MERGE:
         merged(sim, thread)
-    elif role == CLIENT:
+    else:
         resent(sim, ref)
         next_job(sim, thread)
-    else:
-        edge_done(sim, thread)

@@ -11,6 +11,7 @@ from sentra_sim.engine.host_changes import falls_with
 from sentra_sim.engine.reference.host_changes import change_host, change_process
 from sentra_sim.engine.reference.membership import Membership
 from sentra_sim.engine.reference.releases import ReleasesModel
+from sentra_sim.engine.reference.world import World
 
 if TYPE_CHECKING:
     from sentra_sim.engine.reference.simulation import ReferenceSimulation
@@ -40,10 +41,7 @@ def apply_change(simulation: ReferenceSimulation, change: Change) -> None:
         case "host":
             _change_host(simulation, change)
         case "station":
-            if change.operation in ("kill", "start"):
-                for number in cgroups_of(scenario, change.subject):
-                    world.cgroups[number].renew()
-            world.stores[change.subject].change(change.operation, change.value)
+            _change_station(world, change)
 
 
 def _change_host(simulation: ReferenceSimulation, change: Change) -> None:
@@ -59,6 +57,13 @@ def _change_host(simulation: ReferenceSimulation, change: Change) -> None:
     if change.operation == "host-up":
         for subject in world.felled.pop(host, ()):
             apply_change(simulation, Change(change.at_s, "start", subject))
+
+
+def _change_station(world: World, change: Change) -> None:
+    if change.operation in ("kill", "start"):
+        for number in cgroups_of(world.scenario, change.subject):
+            world.cgroups[number].renew()
+    world.stores[change.subject].change(change.operation, change.value)
 
 
 def _change_release(releases: ReleasesModel, change: Change) -> None:
