@@ -35,6 +35,7 @@ def test_a_rolling_restart_loses_nothing_and_takes_no_poll_twice_when_there_is_t
         "stations.group.replicas": 3,
         "stations.group.process": {"job_s": 0.02},
         "stations.group.heartbeat_s": 0.05,
+        "stations.group.session_timeout_s": 0.3,  # for so long nobody polls what a consumer had that was killed
         "stations.group.ready_s": 0.1,
         "stations.group.join_s": 0.01,
     }

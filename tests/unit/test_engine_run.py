@@ -120,10 +120,13 @@ def test_a_wrong_length_or_engine_is_refused() -> None:
 def test_the_facade_is_small() -> None:
     assert sentra_sim.engine.__all__ == [
         "Change",
+        "Operation",
         "Plan",
         "Replicated",
+        "Rows",
         "Simulation",
         "Trace",
+        "View",
         "prepare",
         "run",
         "simulate",

@@ -66,7 +66,8 @@ def complaint(data: object) -> str:
         ({"kpis__e2e__form": "acked"}, "kpis.e2e.form: unknown key; did you mean 'from'?"),
         (
             {"hosts__box__zzz": 1},
-            "hosts.box.zzz: unknown key; valid names: cores, discipline, loss, neighbour, network_s, pauses, slice_s, speed",
+            "hosts.box.zzz: unknown key; valid names: cores, discipline, loss, neighbour, network_s, pauses, "
+            "price_per_core_hour, slice_s, speed",
         ),
         # A station may be called like a kind.
         ({"stations__pool": POOL | {"threds": 2}}, "stations.pool.threds: unknown key; did you mean 'threads'?"),
