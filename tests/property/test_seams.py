@@ -99,3 +99,14 @@ def test_what_the_producer_gives_up_makes_room_at_the_gate() -> None:
     trace = play_both(scenario, seconds=1.0, seed=1, changes=[Change(0.0, "kill", "log-1")])
     assert (trace.outcome == SHED).sum() > 20
     assert (trace.frame >= 0).sum() > 20
+
+
+def test_calls_of_a_pool_with_releases_are_all_told_however_often_they_are_made() -> None:
+    """Every call fails and is made again eight times: each time both releases have a part in it."""
+    pool = {"kind": "pool", "host": "ample", "hop": "priced", "failure": 1.0, "demand": {"event_s": 1e-5}}
+    pool["releases"] = {"canary": {"weight": 0.5}}
+    keys = {"stations.group.calls": ["pool"], "stations.pool": pool, "stations.group.max_poll_events": 1}
+    retry = {"stations.group.retry": {"attempts": 9, "base_s": 0.0}}
+    scenario = bare({"load.rate_eps": 2000.0, "load.key_skew": 0.0} | keys | retry)
+    trace = play_both(scenario, seconds=1.0, seed=1)
+    assert len(trace.release_jobs) > 2 * (len(trace.events) + 1024)

@@ -146,7 +146,10 @@ def split_done(sim: Sim, thread: int) -> None:
 
 @cold
 def record(sim: Sim, release: int, events: int, cpu: float, duration: float) -> None:
-    """Notes a release's part of a job."""
+    """Notes a release's part of a job; a poll that is called again and again may have any number of them."""
+    if sim.release_jobs_done == sim.release_job_room:
+        sim.full = 1
+        return
     job = release_job_at(sim, sim.release_jobs_done)
     sim.release_jobs_done += 1
     job.release, job.events, job.failed, job.checked, job.wrong = release, events, 0, 0, 0

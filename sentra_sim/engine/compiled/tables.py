@@ -59,7 +59,7 @@ ADDRESSES = (
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
-    "hop_count second_count partition_count cgroup_count vacation_count store_count edge_count"
+    "hop_count second_count partition_count release_job_room cgroup_count vacation_count store_count edge_count"
 )
 
 
@@ -334,6 +334,7 @@ class _Builder:
             "second_count": seconds,
             "partition_count": partitions,
             "request_room": most + room,
+            "release_job_room": len(releases["release_jobs"]),
             "cgroup_count": len(rows.cgroups),
             "vacation_count": len(rows.vacations),
             "store_count": len(self.special.stores),
