@@ -227,3 +227,9 @@ def test_the_stories_are_the_same_in_the_reference_engine() -> None:
 def test_a_change_that_no_broker_can_make_is_refused(change: Change, message: str) -> None:
     with pytest.raises(InputError, match=message):
         play([change])
+
+
+def test_a_broker_that_was_cut_off_before_the_load_began_catches_up() -> None:
+    start = [Change(0.0, "partition", "log-2"), Change(0.0, "heal", "log-2")]
+    for engine in ("compiled", "reference"):
+        assert gone(play(start, engine=engine), OK) == 600

@@ -109,7 +109,9 @@ def begin(tables: Any) -> None:
     sim = tables[0]
     for thread in range(sim.thread_count):
         if thread_at(sim, thread).server >= 0:
-            get_job(sim, thread)
+            first = get_job(sim, thread)
+            if first >= 0:  # a change at the very start has queued a job, which begins when all wait
+                push(sim, 0.0, GOT, first, NONE)
     if sim.replica_lag > 0.0:
         push(sim, sim.replica_lag / 2.0, LAG, NONE, NONE)
     source_next(sim)
