@@ -76,7 +76,9 @@ class FrameBook:
     def done(self, before_ns: int) -> Iterator[tuple[int, Known]]:
         """Yields and forgets the frames that are whole, and those acknowledged before a time, which miss something."""
         whole, self._whole = self._whole, []
-        late = takewhile(lambda frame: self.frames[frame].marks["acked"] < before_ns, self.frames)  # in order of logging
+        late = takewhile(
+            lambda frame: self.frames[frame].marks["acked"] < before_ns, self.frames
+        )  # in order of logging
         for frame in dict.fromkeys([*whole, *late]):
             yield frame, self.frames.pop(frame)
 
