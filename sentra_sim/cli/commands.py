@@ -96,6 +96,10 @@ def simulate(options: Namespace) -> int:
         from sentra_sim.twin import apply_twin, load_twin, twin_hash
 
         scenario, digest = apply_twin(load_twin(options.twin), scenario), twin_hash(options.twin)
+    if options.until_half_width is not None:
+        from sentra_sim.cli.precision import replicate
+
+        return replicate(options, scenario, seconds=seconds, seed=_seed(options, scenario), twin=digest)
     tables, manifest = run_engine(
         scenario,
         seconds=seconds,

@@ -104,6 +104,14 @@ def _runs(group: argparse._SubParsersAction[Parser]) -> None:
     _load_options(simulate, warmup=5.0)
     simulate.add_argument("--twin", type=Path, help="use the demands and delays of this twin")
     simulate.add_argument("--engine", choices=("compiled", "reference"), default="compiled")
+    simulate.add_argument(
+        "--until-half-width",
+        metavar="SHARE",
+        help="repeat with other seeds until every latency's 95 %% interval is within this share of it, for example 2%%",
+    )
+    simulate.add_argument(
+        "--max-replications", type=int, metavar="N", default=1000, help="give up after so many of them (1000)"
+    )
     kpi = _command(group, "kpi", commands.kpi, "show the KPIs of a run against its SLO")
     kpi.add_argument("run_folder", metavar="RUN", type=Path)
     kpi.add_argument("--enforce", action="store_true", help="exit 1 when a bound is missed")

@@ -23,6 +23,7 @@ MARKS = {
     "fair": "[yellow]fair[/]",
     "poor": "[bold red]poor[/]",
     "breach": "[bold red]BREACH[/]",
+    "saturated": "[bold red]SATURATED[/]",
     "flat": "[green]flat[/]",
     "grows": "[bold red]GROWS[/]",
 }
@@ -107,10 +108,12 @@ def _kpi_table(run: Run, found: Sequence[Kpi]) -> Table:
     made = table(title, "KPI", "value", "95 % interval", "SLO", "verdict")
     for kpi in found:
         interval = f"{number(kpi.low, kpi.unit)} … {number(kpi.high, kpi.unit)}" if kpi.low is not None else "-"
-        made.add_row(
-            kpi.name, number(kpi.value, kpi.unit), interval, kpi.bound or "-", MARKS.get(kpi.verdict, kpi.verdict)
-        )
+        made.add_row(kpi.name, _shown(kpi), interval, kpi.bound or "-", MARKS.get(kpi.verdict, kpi.verdict))
     return made
+
+
+def _shown(kpi: Kpi) -> str:
+    return "-" if kpi.verdict == "saturated" else number(kpi.value, kpi.unit)
 
 
 def _hop_table(run: Run) -> Table:

@@ -1,7 +1,20 @@
 """The data plane: two engines, one in plain SimPy to be read and one compiled to be fast, that play the same plan."""
 
+from sentra_sim.engine.changes import Change, Simulation
 from sentra_sim.engine.plan import Plan, prepare
-from sentra_sim.engine.run import run, simulate
+from sentra_sim.engine.replications import Replicated, simulate_until
+from sentra_sim.engine.run import run, simulate, start
 from sentra_sim.engine.trace import Trace
 
-__all__ = ["Plan", "Trace", "prepare", "run", "simulate"]
+__all__ = [
+    "Change",
+    "Plan",
+    "Replicated",
+    "Simulation",
+    "Trace",
+    "prepare",
+    "run",
+    "simulate",
+    "simulate_until",
+    "start",
+]

@@ -108,6 +108,11 @@ def replica_name(group: str, number: int) -> str:
     return f"{group}/{number + 1}"
 
 
+def station_of(owner: str) -> str:
+    """Returns the station that a broker, a replica or the station itself, as the owner of a stream, belongs to."""
+    return owner.partition("/")[0]
+
+
 def background_purpose(number: int) -> str:
     """Returns the purpose of a station's background job `number` (from 0)."""
     return f"background-{number}"

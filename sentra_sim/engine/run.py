@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sentra_sim.engine.compiled import run_compiled
+from sentra_sim.engine.changes import Change, Simulation, play
+from sentra_sim.engine.compiled import CompiledSimulation
 from sentra_sim.engine.plan import Plan, prepare
-from sentra_sim.engine.reference import run_reference
+from sentra_sim.engine.reference import ReferenceSimulation
 from sentra_sim.engine.trace import Trace
 from sentra_sim.errors import InputError
 from sentra_sim.kpi import final_hop
@@ -31,11 +32,14 @@ from sentra_sim.scenario import Log, Scenario, hop_edges, only, processes, scena
 from sentra_sim.units import NS_PER_S
 
 Engine = Literal["compiled", "reference"]
-ENGINES: dict[str, Callable[[Plan], Trace]] = {"compiled": run_compiled, "reference": run_reference}
+ENGINES: dict[str, Callable[[Plan], Simulation]] = {
+    "compiled": CompiledSimulation,
+    "reference": ReferenceSimulation,
+}
 
 
-def run(plan: Plan, *, engine: Engine = "compiled") -> Trace:
-    """Plays a plan.
+def start(plan: Plan, *, engine: Engine = "compiled") -> Simulation:
+    """Starts a simulation of a plan, to be advanced step by step.
 
     Raises:
         InputError: there is no such engine.
@@ -43,6 +47,15 @@ def run(plan: Plan, *, engine: Engine = "compiled") -> Trace:
     if engine not in ENGINES:
         raise InputError(f"engine: must be one of {', '.join(ENGINES)}, got {engine!r}; write one of them")
     return ENGINES[engine](plan)
+
+
+def run(plan: Plan, *, engine: Engine = "compiled", changes: Sequence[Change] = ()) -> Trace:
+    """Plays a plan to its end, with a timetable of changes.
+
+    Raises:
+        InputError: there is no such engine, or a change is of something that the scenario does not have.
+    """
+    return play(start(plan, engine=engine), changes)
 
 
 def simulate(

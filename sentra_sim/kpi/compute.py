@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from sentra_sim.kpi.saturation import backlog_growth, saturated
 from sentra_sim.kpi.timeline import Timeline, timeline
 from sentra_sim.records import Run
 from sentra_sim.scenario import INTENDED, Scenario, hop_edges
@@ -16,6 +17,7 @@ from sentra_sim.stats import SECTIONS, Interval, mean_interval, quantile_interva
 
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 LAG = "kafka_consumergroup_lag_events"
+SATURATED = "saturated"
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,8 @@ class Kpi:
     """One KPI of a run. `value` is None where the run holds no data for it; low and high bound a 95 % interval or are None.
 
     `unit` is one of s, events/s, events, fraction, cores, µs/event. `verdict` is ok, breach, nodata, or `-` without a bound; of a
-    throughput also `not offered`, and `by step` when the window holds several rates.
+    throughput also `not offered`, and `by step` when the window holds several rates; of a latency also `saturated`, which misses any
+    bound: the backlog grows, `backlog_growth_eps` says how fast, and there is no quantile that a longer run would not exceed.
     """
 
     name: str
@@ -39,9 +42,11 @@ def kpis(run: Run) -> tuple[Kpi, ...]:
     """Computes every KPI of a run, those of its scenario's spans first, each against the scenario's SLO."""
     scenario = run.manifest.load_scenario()
     line = timeline(run)
+    growth = backlog_growth(line, final_hop(scenario))
     found = [
-        *_latencies(line, scenario),
+        *(_without_value(kpi) if saturated(growth, line) else kpi for kpi in _latencies(line, scenario)),
         *_flow(run, line, scenario),
+        _with("backlog_growth_eps", "events/s", growth) if growth else Kpi("backlog_growth_eps", "events/s", None),
         *_lag(run),
         *_cpu(run),
     ]
@@ -50,7 +55,11 @@ def kpis(run: Run) -> tuple[Kpi, ...]:
 
 def breaches(found: tuple[Kpi, ...]) -> tuple[Kpi, ...]:
     """Returns the KPIs that miss their bound; one without data cannot hold its bound, so it counts as a miss."""
-    return tuple(kpi for kpi in found if kpi.verdict in ("breach", "nodata"))
+    return tuple(kpi for kpi in found if kpi.verdict in ("breach", "nodata") or _missed_by_saturation(kpi))
+
+
+def _missed_by_saturation(kpi: Kpi) -> bool:
+    return kpi.verdict == SATURATED and bool(kpi.bound)
 
 
 def window_metric(run: Run, name: str) -> pl.DataFrame:
@@ -79,6 +88,11 @@ def _latencies(line: Timeline, scenario: Scenario) -> list[Kpi]:
         values[np.isnan(values)] = np.inf
         found += [_quantile(f"{name}_{label}_s", values, q) for label, q in QUANTILES.items()]
     return found
+
+
+def _without_value(kpi: Kpi) -> Kpi:
+    """A saturated run's latencies grow for as long as it lasts: there is no such quantile."""
+    return Kpi(kpi.name, kpi.unit, None, verdict=SATURATED)
 
 
 def _quantile(name: str, values: NDArray[np.float64], q: float) -> Kpi:
@@ -153,7 +167,7 @@ def _judge(kpi: Kpi, scenario: Scenario, run: Run) -> Kpi:
         if run.manifest.rate_eps < bound.min:
             # A run that offers less than the promised capacity cannot show that it is there.
             return Kpi(kpi.name, kpi.unit, kpi.value, kpi.low, kpi.high, text, "not offered")
-    verdict = "nodata"
+    verdict = SATURATED if kpi.verdict == SATURATED else "nodata"
     if kpi.value is not None:
         # An open loop delivers what it is offered, give or take what is in flight at the window's edges.
         least = None if bound.min is None else bound.min * (0.995 if kpi.name == "throughput_eps" else 1.0)

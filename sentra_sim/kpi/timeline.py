@@ -20,13 +20,14 @@ class Timeline:
     """Events of the window, in order of intended send time, and the hops of the frames that carried them.
 
     `intended_s`, `frame`: shape (events,), seconds since the epoch and row of the frame. `hops`: hop → seconds per frame, NaN where
-    the frame never got there.
+    the frame never got there. `earlier`: the frames of the events before the window.
     """
 
     intended_s: Floats
     frame: NDArray[np.int64]
     hops: dict[str, Floats]
     window_s: tuple[float, float]
+    earlier: NDArray[np.int64]
 
     def span(self, start: str, end: str) -> Floats:
         """Returns seconds from hop to hop of every event, shape (events,); NaN where either is missing."""
@@ -64,11 +65,12 @@ def window_of(
     start, end = window_s
     # Half a nanosecond of slack: recorded times are whole nanoseconds, the window's edges are not.
     inside = np.flatnonzero((intended_s >= start - 5e-10) & (intended_s < end - 5e-10))
+    earlier = frame[intended_s < start - 5e-10]
     taken = intended_s[inside]
     if np.any(taken[1:] < taken[:-1]):  # a simulated run's events are in order already
         inside = inside[np.argsort(taken, kind="stable")]
         taken = intended_s[inside]
-    return Timeline(taken, frame[inside], hops, window_s)
+    return Timeline(taken, frame[inside], hops, window_s, earlier)
 
 
 def _seconds(column: pl.Series) -> Floats:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from sentra_sim.errors import ScenarioError
 from sentra_sim.scenario.complaints import complaint, first_of, nearest, read_yaml, shown
-from sentra_sim.scenario.schema import AnyStation, Scenario
+from sentra_sim.scenario.schema import LATER, AnyStation, Scenario
 from sentra_sim.scenario.topology import check_topology
 
 KINDS = {get_args(model.model_fields["kind"].annotation)[0]: model for model in get_args(get_args(AnyStation)[0])}
@@ -84,11 +84,29 @@ def with_load(
 
 
 def scenario_data(scenario: Scenario) -> dict[str, Any]:
-    """Returns the scenario as plain data that `parse_scenario` reads back to an equal scenario."""
-    data = scenario.model_dump(mode="json", by_alias=True)
-    if not scenario.load.steps:
-        del data["load"]["steps"]  # a load without steps keeps the hash that it had before there were any
+    """Returns the scenario as plain data that `parse_scenario` reads back to an equal scenario.
+
+    Keys that came later are left out where they have their default: a scenario keeps the hash that it had before there were any.
+    """
+    data: dict[str, Any] = scenario.model_dump(mode="json", by_alias=True)
+    _leave_out_later(scenario, data)
     return data
+
+
+def _leave_out_later(value: object, data: Any) -> None:
+    if isinstance(value, BaseModel):
+        for name, field in type(value).model_fields.items():
+            key, here = field.alias or name, getattr(value, name)
+            if field.json_schema_extra == LATER and here == field.get_default(call_default_factory=True):
+                del data[key]
+            else:
+                _leave_out_later(here, data[key])
+    elif isinstance(value, Mapping):
+        for key, here in value.items():
+            _leave_out_later(here, data[key])
+    elif isinstance(value, tuple):
+        for here, there in zip(value, data, strict=True):
+            _leave_out_later(here, there)
 
 
 def scenario_hash(scenario: Scenario) -> str:

@@ -24,6 +24,7 @@ FLOW_KPIS = (
     "throughput_eps",
     "delivered_ratio",
     "error_rate",
+    "backlog_growth_eps",
     "lag_p95_events",
     "lag_max_events",
     "cpu_cores",

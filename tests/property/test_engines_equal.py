@@ -1,5 +1,6 @@
 """The compiled engine against the reference engine: the same plan gives the same run, whatever the pipeline."""
 
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sentra_sim.engine import Trace, prepare, run
+from sentra_sim.engine import Change, Trace, prepare, run
 from sentra_sim.scenario import Scenario, hop_edges, processes
 from tests.pipelines import BARE, bare, sentra
 
@@ -83,11 +84,28 @@ def assert_equal(one: Trace, other: Trace) -> None:
         np.testing.assert_array_equal(found, expected, err_msg=field.name, strict=True)
 
 
-def play_both(scenario: Scenario, *, seconds: float, seed: int) -> Trace:
+def play_both(scenario: Scenario, *, seconds: float, seed: int, changes: Sequence[Change] = ()) -> Trace:
     plan = prepare(scenario, seconds=seconds, seed=seed)
-    trace = run(plan)
-    assert_equal(trace, run(plan, engine="reference"))
+    trace = run(plan, changes=changes)
+    assert_equal(trace, run(plan, engine="reference", changes=changes))
     return trace
+
+
+CHANGES: dict[str, list[Change]] = {
+    "a slower release and back": [Change(0.3, "demand", "pricing", 3.3), Change(0.7, "demand", "pricing", 1.0)],
+    "two at one moment, one at the start": [
+        Change(0.5, "demand", "postgres", 0.1),
+        Change(0.5, "demand", "kafka", 1.7),
+        Change(0.0, "demand", "generator", 2.0),
+    ],
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_a_change_on_the_way_is_the_same_in_both_engines(changes: list[Change]) -> None:
+    plain = play_both(sentra({}), seconds=1.0, seed=3)
+    changed = play_both(sentra({}), seconds=1.0, seed=3, changes=changes)
+    assert not np.array_equal(plain.cpu_s, changed.cpu_s)
 
 
 @pytest.mark.parametrize("changes", VARIANTS.values(), ids=VARIANTS)

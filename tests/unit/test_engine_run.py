@@ -115,6 +115,17 @@ def test_a_wrong_length_or_engine_is_refused() -> None:
 
 
 def test_the_facade_is_small() -> None:
-    assert sentra_sim.engine.__all__ == ["Plan", "Trace", "prepare", "run", "simulate"]
+    assert sentra_sim.engine.__all__ == [
+        "Change",
+        "Plan",
+        "Replicated",
+        "Simulation",
+        "Trace",
+        "prepare",
+        "run",
+        "simulate",
+        "simulate_until",
+        "start",
+    ]
     modules = {module.name for module in pkgutil.iter_modules(sentra_sim.engine.__path__)}
     assert {"reference", "compiled", "plan"} <= modules

@@ -11,6 +11,7 @@ from scipy.signal import lfilter
 from scipy.stats import binom, norm
 
 from sentra_sim.stats import SECTIONS, Interval, mean_interval, quantile_interval, replication_interval, warmup_cut
+from sentra_sim.stats.intervals import QUANTILE_SECTIONS
 
 Floats = NDArray[np.float64]
 REPETITIONS = 300
@@ -81,11 +82,17 @@ def test_four_times_the_data_halve_the_interval() -> None:
     assert long / short == pytest.approx(0.5, rel=0.1)
 
 
-@pytest.mark.parametrize("estimate", [mean_interval, lambda values: quantile_interval(values, 0.95)])
-def test_too_few_values_are_refused(estimate: Callable[[Floats], Interval]) -> None:
-    with pytest.raises(ValueError, match=f"values: must hold at least {2 * SECTIONS} for {SECTIONS} sections, got 39"):
-        estimate(np.zeros(39))
-    assert estimate(np.zeros(40)) == Interval(0.0, 0.0, 0.0)
+@pytest.mark.parametrize(
+    ("estimate", "sections"),
+    [(mean_interval, SECTIONS), (lambda values: quantile_interval(values, 0.95), QUANTILE_SECTIONS)],
+)
+def test_too_few_values_are_refused(estimate: Callable[[Floats], Interval], sections: int) -> None:
+    least = 2 * sections
+    with pytest.raises(
+        ValueError, match=f"values: must hold at least {least} for {sections} sections, got {least - 1}"
+    ):
+        estimate(np.zeros(least - 1))
+    assert estimate(np.zeros(least)) == Interval(0.0, 0.0, 0.0)
 
 
 def test_replications_have_student_s_interval() -> None:

@@ -1,4 +1,4 @@
-"""Estimates with their errors: quantiles, means and trends of autocorrelated output, and the warm-up cut."""
+"""Estimates with their errors: quantiles, means and trends of autocorrelated output, and differences of two systems."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.stats import t as student_t
 
 SECTIONS = 20
+QUANTILE_SECTIONS = 10  # fewer and longer: whether a tail is exceeded is correlated over long times
 TREND_SECTIONS = 8
 Floats = NDArray[np.float64]
 
@@ -32,11 +33,16 @@ class Interval:
         return self.low <= truth <= self.high
 
 
-def quantile_interval(values: Floats, q: float, *, sections: int = SECTIONS, confidence: float = 0.95) -> Interval:
-    """Estimates a quantile of time-ordered output, shape (n,), with a sectioning interval.
+def quantile_interval(
+    values: Floats, q: float, *, sections: int = QUANTILE_SECTIONS, confidence: float = 0.95
+) -> Interval:
+    """Estimates a quantile of time-ordered output, shape (n,), with an interval that allows for autocorrelation.
 
-    The point estimate is the quantile of all values; its error comes from the quantiles of `sections` consecutive parts, so
-    that autocorrelation shorter than a part is accounted for (Asmussen & Glynn, Stochastic Simulation, III.5).
+    The share of values above the estimate differs from section to section, `sections` consecutive ones; from that comes the error of
+    the probability `q`, and the quantiles at both of its ends are those of the interval (batch means of the indicator, inverted:
+    Asmussen & Glynn, Stochastic Simulation, III.4-5). At a tail under heavy load it covers more often than an interval from the sections'
+    own quantiles, which are biased: 95 against 91 % for the P99 of 80,000 customers of M/M/1 at utilisation 0.8. It never reaches
+    beyond the values that were seen.
 
     Raises:
         ValueError: fewer values than two a section.
@@ -45,7 +51,11 @@ def quantile_interval(values: Floats, q: float, *, sections: int = SECTIONS, con
     499.5
     """
     parts = _sections(values, sections)
-    return _around(float(np.quantile(values, q)), np.array([np.quantile(part, q) for part in parts]), confidence)
+    value = float(np.quantile(values, q))
+    above = np.array([np.count_nonzero(part > value) / len(part) for part in parts])
+    spread = float(student_t.ppf((1 + confidence) / 2, sections - 1) * np.std(above, ddof=1) / np.sqrt(sections))
+    low, high = np.quantile(values, [max(0.0, q - spread), min(1.0, q + spread)])
+    return Interval(value, float(low), float(high))
 
 
 def mean_interval(values: Floats, *, sections: int = SECTIONS, confidence: float = 0.95) -> Interval:
@@ -61,6 +71,33 @@ def mean_interval(values: Floats, *, sections: int = SECTIONS, confidence: float
 def replication_interval(estimates: Floats, *, confidence: float = 0.95) -> Interval:
     """Returns the mean of independent replications' estimates, shape (n >= 2,), with its Student interval."""
     return _around(float(np.mean(estimates)), np.asarray(estimates, dtype=np.float64), confidence)
+
+
+def paired_interval(one: Floats, other: Floats, *, confidence: float = 0.95) -> Interval:
+    """Estimates by how much `other` exceeds `one`, from replications of both with common random numbers, shape (n >= 2,) each.
+
+    Replication i of both has the same seed, so what the seed does to both cancels (Law, Simulation Modeling and Analysis, 11.2).
+
+    Raises:
+        ValueError: they are not of one length.
+
+    >>> paired_interval(np.array([1.0, 5.0]), np.array([3.0, 7.0])).value
+    2.0
+    """
+    if len(one) != len(other):
+        raise ValueError(f"replications: must be as many of both, got {len(one)} and {len(other)}")
+    return replication_interval(np.asarray(other) - np.asarray(one), confidence=confidence)
+
+
+def pooled_interval(pooled: float, estimates: Floats, *, confidence: float = 0.95) -> Interval:
+    """Returns an estimate from all replications' output together, with the interval that those of each, shape (n >= 2,), give.
+
+    A quantile of one replication is biased, and more so the shorter it is; that of all together is much less (Asmussen &
+    Glynn, Stochastic Simulation, III.5: sectioning, here with the replications as sections).
+    """
+    if not np.isfinite([pooled, *estimates]).all():
+        return Interval(pooled, np.nan, np.nan)
+    return _around(pooled, np.asarray(estimates, dtype=np.float64), confidence)
 
 
 def range_over_mean(values: Sequence[float]) -> float | None:
@@ -97,25 +134,6 @@ def trend_interval(
     spread = np.sqrt(float(left @ left) / (sections - 2) / weight)
     half = float(student_t.ppf((1 + confidence) / 2, sections - 2) * spread)
     return Interval(slope, slope - half, slope + half)
-
-
-def warmup_cut(series: Floats) -> int:
-    """Returns how many leading values of `series`, shape (n,), to discard: MSER-5 (White, Cobb & Spratt 2000).
-
-    The cut minimises the standard error of what remains over batches of five, and never exceeds half of the series.
-
-    >>> warmup_cut(np.concatenate([np.full(50, 9.0), np.tile([0.0, 1.0], 200)]))
-    50
-    """
-    batches = len(series) // 5
-    if batches < 4:
-        return 0
-    means = np.asarray(series[: batches * 5], dtype=np.float64).reshape(batches, 5).mean(axis=1)
-    left = np.arange(batches, 0, -1)
-    sums = np.cumsum(means[::-1])[::-1]
-    squares = np.cumsum((means**2)[::-1])[::-1]
-    error = (squares - sums**2 / left) / left.astype(np.float64) ** 2
-    return int(np.argmin(error[: batches // 2 + 1])) * 5
 
 
 def _sections(values: Floats, sections: int) -> list[Floats]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine._calendar import GOT, NONE, PUT, push, quiet
-from sentra_sim.engine._memory import Row, Sim, inline, node_at, plain, server_at, thread_at
+from sentra_sim.engine.compiled.calendar import GOT, NONE, PUT, push, quiet
+from sentra_sim.engine.compiled.memory import Row, Sim, inline, node_at, plain, server_at, thread_at
 
 
 @plain

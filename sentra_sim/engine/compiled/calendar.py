@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sentra_sim.engine._memory import Row, Sim, cpu_at, delay_at, draw_at, entry_at, inline, plain, ring_at
-from sentra_sim.engine.tables import SOON
+from sentra_sim.engine.compiled.memory import Row, Sim, cpu_at, delay_at, draw_at, entry_at, inline, plain, ring_at
+from sentra_sim.engine.compiled.tables import SOON
 
 # Kinds of calendar entries. NumPy's integers, as Numba would compile each function anew for every literal that it is called with.
 KINDS = np.arange(19)
@@ -49,6 +49,15 @@ def pop(sim: Sim) -> Row:
         return entry_at(sim.soon, SOON)
     sim.soon_size -= 1
     return entry_at(sim.soon, sim.soon_size)
+
+
+@inline
+def next_time(sim: Sim) -> float:
+    """Returns when the next entry outside the ring is due; there must be one."""
+    if sim.soon_size == 0:
+        return entry_at(sim.heap, 0).time  # type: ignore[no-any-return]
+    time = entry_at(sim.soon, sim.soon_size - 1).time
+    return time if sim.heap_size == 0 else min(time, entry_at(sim.heap, 0).time)  # type: ignore[no-any-return]
 
 
 @inline
@@ -140,6 +149,7 @@ def copy_entry(source: Row, target: Row) -> None:
 
 @inline
 def draw(sim: Sim, row: Row) -> float:
+    """Takes the next number of a stream."""
     if row.drawn == row.draw_count:  # constant streams hold one number
         row.drawn = 0
     row.drawn += 1
@@ -148,6 +158,7 @@ def draw(sim: Sim, row: Row) -> float:
 
 @plain
 def delay_of(sim: Sim, number: int) -> float:
+    """Draws a pure delay."""
     row = delay_at(sim, number)
     return row.mean * draw(sim, row)  # type: ignore[no-any-return]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -35,11 +36,12 @@ class Draws:
 
 
 class Work:
-    """A kind of job: its demand and the stream of its noise."""
+    """A kind of job: its demand, the stream of its noise, and the factor that its station's demands have now."""
 
-    def __init__(self, demand: Demand, draws: Draws) -> None:
+    def __init__(self, demand: Demand, draws: Draws, factor: Callable[[], float]) -> None:
         self.demand = demand
         self.draws = draws
+        self.factor = factor
 
 
 class Thread:
@@ -57,7 +59,8 @@ class Thread:
     def run(self, work: Work, frames: int, events: int) -> simpy.Event:
         """Starts a job; the event returned happens when its CPU demand has been served."""
         demand = work.demand
-        busy = (demand.job_s + demand.frame_s * frames + demand.event_s * events) * work.draws.next()
+        busy = demand.job_s + demand.frame_s * frames + demand.event_s * events
+        busy = busy * work.factor() * work.draws.next()
         if demand.cold_s > 0.0:
             busy += demand.cold_s * self._coldness(demand.cold_tau_s)
         self.remaining_s = busy / self.host.speed

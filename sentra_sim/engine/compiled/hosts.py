@@ -1,8 +1,8 @@
-"""Hosts of the compiled engine: FIFO with a time slice, processor sharing, and the CPU accounts. `reference_hosts.py` is the model."""
+"""Hosts of the compiled engine: FIFO with a time slice, processor sharing, and the CPU accounts. `reference/hosts.py` is the model."""
 
 from __future__ import annotations
 
-from sentra_sim.engine._calendar import (
+from sentra_sim.engine.compiled.calendar import (
     ALARM,
     DONE,
     NONE,
@@ -14,7 +14,7 @@ from sentra_sim.engine._calendar import (
     push,
     quiet,
 )
-from sentra_sim.engine._memory import (
+from sentra_sim.engine.compiled.memory import (
     Sim,
     cpu_at,
     entry_at,
@@ -33,7 +33,7 @@ def run_job(sim: Sim, thread: int, work: int, frames: int, events: int) -> None:
     """Starts a thread's job: its demand, then a core or a place in the queue."""
     row, job = thread_at(sim, thread), work_at(sim, work)
     host = host_at(sim, row.host)
-    demand = (job.job + job.frame * frames + job.event * events) * draw(sim, job)
+    demand = (job.job + job.frame * frames + job.event * events) * job.factor * draw(sim, job)
     if job.cold > 0.0:
         gap = sim.now - row.finished
         demand += job.cold * (gap / (gap + job.tau) if row.finished >= 0.0 else 1.0)

@@ -13,7 +13,7 @@ import numba
 from numba import types
 from numba.extending import intrinsic
 
-from sentra_sim.engine import tables as t
+from sentra_sim.engine.compiled import tables as t
 
 F = TypeVar("F", bound=Callable[..., Any])
 Row = Any  # a row of a table, with the fields of its record type

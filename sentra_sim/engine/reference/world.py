@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import simpy
 
-from sentra_sim.engine.plan import Plan
-from sentra_sim.engine.reference_hosts import Draws, Thread, Work, make_host
+from sentra_sim.engine.plan import Plan, station_of
+from sentra_sim.engine.reference.hosts import Draws, Thread, Work, make_host
 from sentra_sim.engine.trace import Trace, host_busy, process_hosts, used_seconds
 from sentra_sim.scenario import hop_edges, processes
 from sentra_sim.scenario.schema import Delay, Demand
+
+Process = Generator[simpy.Event, Any, None]
 
 
 @dataclass(eq=False)
@@ -58,11 +60,11 @@ class World:
         self.frames: list[Frame] = []
         self.event_frame = np.full(len(plan.partition), -1, dtype=np.int64)
         self.polls = 0
+        self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
 
-    def run(self) -> Trace:
-        """Runs until nothing is left to do or the time is up."""
+    def finish(self) -> Trace:
+        """Accounts for what is unfinished and returns what happened."""
         plan = self.plan
-        self.env.run(until=plan.cap_s)
         for host in self.hosts.values():
             host.stop()
         cpu_s = self.cpu_s[:, : used_seconds(self.cpu_s, plan.seconds)].copy()
@@ -82,7 +84,8 @@ class World:
 
     def work(self, owner: str, purpose: str, demand: Demand) -> Work:
         """Returns a kind of job with its stream."""
-        return Work(demand, Draws(self.plan.multipliers[owner, purpose]))
+        station = station_of(owner)
+        return Work(demand, Draws(self.plan.multipliers[owner, purpose]), lambda: self.factor[station])
 
     def delay(self, owner: str, purpose: str, delay: Delay) -> Callable[..., None]:
         """Returns a function that calls another one, with its arguments, after a delay of this kind."""

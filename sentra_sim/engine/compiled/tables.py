@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.engine.plan import Plan, background_owners, background_purpose, broker_name, replica_name
+from sentra_sim.engine.plan import Plan, background_owners, background_purpose, broker_name, replica_name, station_of
 from sentra_sim.engine.trace import process_hosts
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
 from sentra_sim.scenario.schema import AnyStation, Delay, Demand
@@ -41,7 +41,7 @@ def _digest() -> str:
 
     Numba itself only looks at the file that holds the cached function, not at those which it calls.
     """
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    files = sorted(Path(__file__).parents[1].rglob("*.py"))
     return f"{zlib.crc32(b''.join(file.read_bytes() for file in files)):08x}"
 
 
@@ -65,7 +65,7 @@ THREAD = _record(
 )
 SERVER = _record("head tail idle_head idle_tail")
 NODE = _record("work ref next")
-WORK = _record("draw_start draw_count drawn", "job frame event cold tau")
+WORK = _record("draw_start draw_count drawn", "job frame event factor cold tau")
 DELAY = _record("draw_start draw_count drawn", "mean")
 FRAME = _record("partition events poll next")
 OPEN = _record("frame room")
@@ -99,6 +99,7 @@ class Tables:
 
     state: Table
     arrays: dict[str, NDArray[Any]]
+    works_of: dict[str, list[int]]  # rows of `works` by station
 
 
 def build_tables(plan: Plan, room: int) -> Tables:
@@ -126,6 +127,7 @@ class _Builder:
         self.state = np.zeros(1, STATE)
         self.threads: list[dict[str, float]] = []
         self.works: list[dict[str, float]] = []
+        self.works_of: dict[str, list[int]] = {name: [] for name in scenario.stations}
         self.delays: list[dict[str, float]] = []
         self.draws: list[NDArray[np.float64]] = []
         self.drawn = 0
@@ -197,7 +199,7 @@ class _Builder:
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
-        return Tables(self.state, arrays | {"lane_jobs": lane_jobs})
+        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of)
 
     def _fill(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -239,10 +241,12 @@ class _Builder:
         return {"draw_start": self.drawn - len(numbers), "draw_count": len(numbers)}
 
     def _work(self, key: tuple[str, str], demand: Demand) -> int:
+        self.works_of[station_of(key[0])].append(len(self.works))
         self.works.append(
             self._draw(key)
             | {
                 "job": demand.job_s,
+                "factor": 1.0,
                 "frame": demand.frame_s,
                 "event": demand.event_s,
                 "cold": demand.cold_s,

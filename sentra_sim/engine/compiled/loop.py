@@ -1,0 +1,134 @@
+"""The loop of the compiled engine: takes the next entry off the calendar and does what it says."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+
+from sentra_sim.engine.compiled.background import tick, tick_wait
+from sentra_sim.engine.compiled.batcher import count_open, tick_linger
+from sentra_sim.engine.compiled.calendar import (
+    ACK,
+    ALARM,
+    ARRIVE,
+    AVAILABLE,
+    DONE,
+    FLUSHED,
+    GOT,
+    HANDED,
+    HEARD,
+    LINGER,
+    PUT,
+    REPLY,
+    SLICE,
+    SOURCE_DUE,
+    VISIBLE,
+    WAKE,
+    WRITER_DUE,
+    WRITER_WOKEN,
+    next_is_due,
+    next_time,
+    pop,
+)
+from sentra_sim.engine.compiled.consumers import available, consumer_done, take
+from sentra_sim.engine.compiled.hosts import charge_unfinished, end_slice, leave_sharing
+from sentra_sim.engine.compiled.jobs import got, put_last
+from sentra_sim.engine.compiled.log import acked
+from sentra_sim.engine.compiled.memory import Sim, inline, ring_at, station_at, thread_at
+from sentra_sim.engine.compiled.queues import get_job, match_jobs
+from sentra_sim.engine.compiled.served import flushed, reply_last, visible, write, writer_due
+from sentra_sim.engine.compiled.source import source_next, source_send
+from sentra_sim.engine.compiled.threads import done
+
+BEFORE, FULL, OUT_OF_BOUNDS = range(3)
+
+
+@inline
+def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: PLR0912 - one branch a kind
+    if kind == SLICE:
+        if end_slice(sim, subject, detail):
+            done(sim, subject)
+    elif kind == DONE:
+        done(sim, subject)
+    elif kind == GOT:
+        got(sim, subject)
+    elif kind == PUT:
+        first = match_jobs(sim, subject)
+        if first >= 0:
+            got(sim, first)
+    elif kind == ALARM:
+        thread = leave_sharing(sim, subject, detail)
+        if thread >= 0:
+            done(sim, thread)
+    elif kind == SOURCE_DUE:
+        source_send(sim)
+    elif kind == ARRIVE:
+        put_last(sim, sim.batcher_server, sim.receive_work, subject)
+    elif kind == LINGER:
+        tick_linger(sim)
+    elif kind == ACK:
+        acked(sim, subject)
+    elif kind == AVAILABLE:
+        available(sim, subject)
+    elif kind == WAKE:
+        take(sim, subject)
+    elif kind == REPLY:
+        consumer_done(sim, subject)
+    elif kind == VISIBLE:
+        visible(sim, subject, detail)
+        reply_last(sim, subject, detail)
+    elif kind == FLUSHED:
+        flushed(sim, subject, detail)
+    elif kind == WRITER_WOKEN:
+        writer_due(sim, subject)
+    elif kind == WRITER_DUE:
+        write(sim, subject)
+    elif kind == HANDED:
+        put_last(sim, station_at(sim, subject).server, station_at(sim, subject).work, detail)
+    elif kind == HEARD:
+        put_last(sim, station_at(sim, subject).second_server, station_at(sim, subject).second_work, detail)
+    else:
+        tick(sim, subject)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def begin(tables: Any) -> None:
+    """Lets every thread wait for its first job, and the load and the background jobs begin."""
+    sim = tables[0]
+    for thread in range(sim.thread_count):
+        if thread_at(sim, thread).server >= 0:
+            get_job(sim, thread)
+    source_next(sim)
+    for number in range(sim.background_count):
+        tick_wait(sim, number)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def play_until(tables: Any, end: float) -> int:
+    """Plays all events before a time and comes to it, unless a table is full."""
+    sim = tables[0]
+    while not sim.full:
+        if sim.ring_size > 0 and not next_is_due(sim, ring_at(sim, sim.ring_head).seq):
+            if sim.now >= end:
+                return BEFORE
+            entry = ring_at(sim, sim.ring_head)
+            sim.ring_head = (sim.ring_head + 1) & (sim.room - 1)
+            sim.ring_size -= 1
+        else:
+            if sim.soon_size + sim.heap_size == 0 or next_time(sim) >= end:
+                sim.now = max(sim.now, end)
+                return BEFORE
+            entry = pop(sim)
+            sim.now = entry.time
+        kind, subject, detail = entry.kind, entry.subject, entry.detail
+        _dispatch(sim, kind, subject, detail)
+    return FULL if sim.full == 1 else OUT_OF_BOUNDS
+
+
+@numba.njit(cache=True, error_model="numpy")
+def finish(tables: Any) -> None:
+    """Accounts for what the end of the run finds unfinished."""
+    sim = tables[0]
+    charge_unfinished(sim)
+    count_open(sim)

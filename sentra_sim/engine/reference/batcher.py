@@ -1,0 +1,89 @@
+"""The batcher: messages in, frames out."""
+
+from __future__ import annotations
+
+import math
+
+import simpy
+
+from sentra_sim.engine.reference.hosts import Draws
+from sentra_sim.engine.reference.log import LogModel
+from sentra_sim.engine.reference.world import Batch, Frame, Process, World
+from sentra_sim.engine.trace import SAME_MOMENT_S
+from sentra_sim.scenario import Batcher, only
+
+
+class BatcherModel:
+    """One thread that receives messages, fills the open frame of each partition, and sends closed frames to the log."""
+
+    def __init__(self, world: World, log: LogModel) -> None:
+        self.world, self.log = world, log
+        self.name, self.spec = only(world.scenario, Batcher)
+        self.jobs = simpy.Store(world.env)
+        self.open: list[Frame | None] = [None] * log.spec.partitions
+        self.partition: list[int] = world.plan.partition.tolist()
+        self.timer_set = False
+        self.lateness = Draws(world.plan.multipliers[self.name, "timer"])
+        world.env.process(self._serve())
+
+    def arrive(self, message: range) -> None:
+        """Takes a message (the range of its events) from the network."""
+        self.jobs.put(message)
+
+    def _serve(self) -> Process:
+        thread = self.world.thread(self.world.process[self.name], low=self.spec.low_priority)
+        receive = self.world.work(self.name, "receive", self.spec.receive)
+        close = self.world.work(self.name, "close", self.spec.close)
+        while True:
+            job = yield self.jobs.get()
+            if isinstance(job, Batch):
+                yield thread.run(close, len(job.frames), job.events)
+                self.log.produce(job)
+            else:
+                yield thread.run(receive, 1, len(job))
+                self._buffer(job)
+
+    def _buffer(self, message: range) -> None:
+        full = Batch()
+        for event in message:
+            frame = self.open[self.partition[event]] or self._open(self.partition[event])
+            self.world.event_frame[event] = frame.number
+            frame.events += 1
+            if frame.events == self.spec.max_events:
+                self._close(frame, full)
+        self._send(full)
+
+    def _open(self, partition: int) -> Frame:
+        world = self.world
+        frame = Frame(len(world.frames), partition, [math.nan] * len(world.hop))
+        world.frames.append(frame)
+        world.stamp([frame], self.spec.hops[0])
+        self.open[partition] = frame
+        if not self.timer_set:
+            self._set_timer(self.spec.linger_s)
+        return frame
+
+    def _set_timer(self, wait_s: float) -> None:
+        self.timer_set = True
+        self.world.after(wait_s + self.spec.timer.mean_s * self.lateness.next(), self._tick)
+
+    def _tick(self) -> None:
+        """Closes the frames whose linger is over and sets the timer to the next end of a linger."""
+        due, received, now_s = Batch(), self.world.hop[self.spec.hops[0]], self.world.env.now
+        self.timer_set = False
+        for frame in self.open:
+            if frame is not None and frame.hops_s[received] + self.spec.linger_s <= now_s + SAME_MOMENT_S:
+                self._close(frame, due)
+        self._send(due)
+        first_s = min((frame.hops_s[received] for frame in self.open if frame is not None), default=math.inf)
+        if first_s < math.inf:
+            self._set_timer(first_s + self.spec.linger_s - now_s)
+
+    def _close(self, frame: Frame, closing: Batch) -> None:
+        self.open[frame.partition] = None
+        self.world.stamp([frame], self.spec.hops[1])
+        closing.add(frame)
+
+    def _send(self, closed: Batch) -> None:
+        if closed.frames:
+            self.jobs.put(closed)
