@@ -113,6 +113,8 @@ def _kpi_table(run: Run, found: Sequence[Kpi]) -> Table:
 
 
 def _shown(kpi: Kpi) -> str:
+    from sentra_sim.kpi import SATURATED
+
     return "-" if kpi.verdict == SATURATED else number(kpi.value, kpi.unit)
 
 
