@@ -51,7 +51,7 @@ browser: $(STAMP)
 lock: $(STAMP)  ## write requirements.txt anew from pyproject.toml, keeping the pins that still fit
 	@CUSTOM_COMPILE_COMMAND="make lock" $(VENV)/bin/pip-compile --quiet --strip-extras --allow-unsafe \
 	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
-	  --extra dashboard --extra dev --extra live --extra risk --output-file requirements.txt pyproject.toml
+	  --extra dashboard --extra dev --extra live --extra risk --extra sweep --output-file requirements.txt pyproject.toml
 
 clean:  ## stop the stack, remove .venv and the caches; recorded runs stay
 	@if [ -x $(VENV)/bin/sentra ]; then $(VENV)/bin/sentra down || true; fi

@@ -216,9 +216,13 @@ def run_rolling_restart(
     components = [component.name for component in stack.status() if component.name != stack.PROXY]
     load_s = SECONDS_A_FAULT * (len(STOP_ORDER) + len(components)) + SPARE_S
     with scene(scenario, bounds=bounds, seed=seed, load_s=load_s, keep=keep_scratch) as found:
-        pipeline = [name for name in found.session.pipeline() if name not in BYSTANDERS]
-        outcomes = [_restarted(found, name, tell) for name in (*pipeline, *components)]
+        outcomes = [_restarted(found, name, tell) for name in restart_order(found.session.pipeline(), components)]
         return Played(tuple(outcomes), close(found, tell))
+
+
+def restart_order(pipeline: Iterable[str], components: Iterable[str]) -> list[str]:
+    """Returns the processes of the platform in the order of a rolling restart: the pipeline's first, then the stack's."""
+    return [name for name in pipeline if name not in BYSTANDERS] + list(components)
 
 
 def _restarted(found: Scene, name: str, tell: Tell) -> Outcome:

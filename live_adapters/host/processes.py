@@ -32,9 +32,9 @@ class HostUse:
     `cpu`, `run_delay`: seconds by process, on a core and waiting for one. `steal_s`, `busy_s`: CPU seconds of all cores together,
     shape (seconds,). `runnable`: threads running or waiting for a core at the end of the second, shape (seconds,).
     `idle_cores`: cores that each process kept busy at rest, before the load. `threads`: CPU seconds of the groups of threads that
-    did the most, by process and group, each of shape (seconds,). `resident_bytes`, `open_fds`: what a process and its children held at
-    the end of the second, each of shape (seconds,), NaN where there was none or the kernel does not say.
-    did the most, by process and group, each of shape (seconds,). `switches`: context switches by process and kind, likewise.
+    did the most, by process and group, each of shape (seconds,). `resident_bytes`,
+    `private_bytes`, `open_fds`: what a process and its children held at the end of the second, each of shape (seconds,), NaN where there
+    was none or the kernel does not say. `switches`: context switches by process and kind, likewise.
     """
 
     cpu: CpuSeries
@@ -45,6 +45,7 @@ class HostUse:
     idle_cores: Mapping[str, float]
     threads: Mapping[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
     resident_bytes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+    private_bytes: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     open_fds: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
     switches: Mapping[tuple[str, str], NDArray[np.float64]] = field(default_factory=dict)
 
@@ -189,6 +190,7 @@ class CpuSampler:
             idle_cores=self._idle,
             threads=self._busy_threads(epoch_ns, seconds),
             resident_bytes={name: held.resident_bytes(epoch_ns, seconds) for name, held in self._holdings.items()},
+            private_bytes={name: held.private_bytes(epoch_ns, seconds) for name, held in self._holdings.items()},
             open_fds={name: held.open_fds(epoch_ns, seconds) for name, held in self._holdings.items()},
             switches=self._switch_series(epoch_ns, seconds),
         )

@@ -18,6 +18,7 @@ from sentra_sim.records import (
     IDLE_CORES,
     METRIC_COLUMNS,
     OPEN_FDS,
+    PRIVATE_MEMORY,
     RESIDENT_MEMORY,
     Tables,
     frame_schema,
@@ -330,6 +331,7 @@ def _host_metrics(host: HostUse) -> list[pl.DataFrame]:
             for (process, group), values in host.threads.items()
         ),
         *_held(RESIDENT_MEMORY, host.resident_bytes),
+        *_held(PRIVATE_MEMORY, host.private_bytes),
         *_held(OPEN_FDS, host.open_fds),
         *(
             _metric("process_context_switches", f'process="{process}",kind="{kind}"', values)

@@ -1,4 +1,4 @@
-"""Three KRaft brokers, each broker and controller in one process."""
+"""KRaft brokers, three of them or one alone, each broker and controller in one process."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ from live_adapters.stack import _parts
 from live_adapters.stack._process import Launch
 
 BROKERS = (1, 2, 3)
+# A class cache fits only a Java that is started with the options with which it was made.
+JVM_OPTIONS = (
+    "-Xms512m",
+    "-Xmx512m",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",  # as Kafka's own start script has it
+    "-XX:+ExitOnOutOfMemoryError",
+    "-Djava.awt.headless=true",
+    "--sun-misc-unsafe-memory-access=allow",  # else Java 25 warns of how Kafka unmaps its files
+)
 
 _CONFIG = """\
 process.roles=broker,controller
@@ -20,15 +30,15 @@ controller.quorum.voters={voters}
 {listeners}
 log.dirs={data}
 auto.create.topics.enable=false
-default.replication.factor=3
-min.insync.replicas=2
+default.replication.factor={replicas}
+min.insync.replicas={in_sync}
 unclean.leader.election.enable=false
-offsets.topic.replication.factor=3
+offsets.topic.replication.factor={replicas}
 offsets.topic.num.partitions=6
-transaction.state.log.replication.factor=3
-transaction.state.log.min.isr=2
+transaction.state.log.replication.factor={replicas}
+transaction.state.log.min.isr={in_sync}
 transaction.state.log.num.partitions=6
-share.coordinator.state.topic.replication.factor=3
+share.coordinator.state.topic.replication.factor={replicas}
 share.coordinator.state.topic.num.partitions=6
 num.network.threads=2
 num.io.threads=3
@@ -67,6 +77,10 @@ inter.broker.listener.name=REPLICATION
 controller.listener.names=CONTROLLER
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,REPLICATION:PLAINTEXT,CONTROLLER:PLAINTEXT"""
 
+_QUIET = "-Xlog:aot*=off"  # of every class that it cannot keep, and of a cache that it does not take
+# Checksums, which Java compares only when told to, cost 10 ms; a changed byte could otherwise end a broker.
+_CACHE_OPTIONS = ("-XX:AOTMode=auto", "-XX:+VerifySharedSpaces", _QUIET)
+
 
 def broker_name(node: int) -> str:
     """Returns the component name of a broker."""
@@ -103,23 +117,47 @@ def peer_address(source: int, node: int) -> str:
     return f"127.0.0.{10 * source + node}"
 
 
-def launch(home: Path, stack_id: str, ports: dict[str, int], node: int, jars: Path) -> Launch:
-    """Writes a broker's configuration and returns how to start it; formats its data folder first, when there is none."""
+def launch(
+    home: Path,
+    stack_id: str,
+    ports: dict[str, int],
+    node: int,
+    jars: Path,
+    *,
+    cache: Path | None = None,
+    record: Path | None = None,
+) -> Launch:
+    """Writes a broker's configuration and returns how to start it; formats its data folder first, when there is none.
+
+    Args:
+        home: The stack's.
+        stack_id: The cluster's id is made of it.
+        ports: The stack's; the cluster is as large as it has ports of controllers.
+        node: The broker's number.
+        jars: The folder of Kafka's class path.
+        cache: Java's class cache, which Java does without if it does not fit or is damaged.
+        record: Where the broker writes such a cache when it ends in order.
+    """
     name = broker_name(node)
     folder = home / name
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "server.properties"
     config.write_text(_config(folder / "data", ports, node))
-    java = [str(_parts.java()), "-cp", f"{jars}/*", *_options(home / "logs", name)]
+    java = [str(_parts.java()), "-cp", f"{jars}/*", *JVM_OPTIONS]
+    if cache:
+        java += [f"-XX:AOTCache={cache}", *_CACHE_OPTIONS]
+    broker = [*java, *_options(home / "logs", name)]
+    if record:
+        broker += [f"-XX:AOTCacheOutput={record}", _QUIET]
     if peers_name(node) in ports:
         hosts = folder / "hosts"
         hosts.write_text(_hosts(node))
-        java.append(f"-Djdk.net.hosts.file={hosts}")
-    format_data = [*java[:3], _LOG_OPTION, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format"]
+        broker.append(f"-Djdk.net.hosts.file={hosts}")
+    format_data = [*java, _LOG_OPTION, "-XX:TieredStopAtLevel=1", "kafka.tools.StorageTool", "format"]
     format_data += ["--cluster-id", _cluster_id(stack_id), "--config", str(config)]
     script = (
         f"[ -f {shlex.quote(str(folder / 'data' / 'meta.properties'))} ] || {shlex.join(format_data)} || exit 1\n"
-        f"exec {shlex.join([*java, 'kafka.Kafka', str(config)])}"
+        f"exec {shlex.join([*broker, 'kafka.Kafka', str(config)])}"
     )
     return Launch(
         name=name,
@@ -134,26 +172,21 @@ _LOG_OPTION = f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.pro
 
 def _options(logs: Path, name: str) -> list[str]:
     return [
-        "-Xms512m",
-        "-Xmx512m",
-        "-XX:+UseG1GC",
-        "-XX:MaxGCPauseMillis=20",  # as Kafka's own start script has it
-        "-XX:+ExitOnOutOfMemoryError",
         # `timenanos` is the clock of the hop logs.
         f"-Xlog:gc*,safepoint:file={logs}/{name}.gc.log:timenanos,tags:filecount=3,filesize=8m",
         f"-Dsentra.log={logs}/{name}.log",
         _LOG_OPTION,
-        "-Djava.awt.headless=true",
-        "--sun-misc-unsafe-memory-access=allow",  # else Java 25 warns of how Kafka unmaps its files
     ]
 
 
 def _config(data: Path, ports: dict[str, int], node: int) -> str:
-    voters = ",".join(f"{other}@127.0.0.1:{ports[controller_name(other)]}" for other in BROKERS)
+    nodes = [other for other in BROKERS if controller_name(other) in ports]
+    voters = ",".join(f"{other}@127.0.0.1:{ports[controller_name(other)]}" for other in nodes)
     names = {"port": broker_name, "controller": controller_name, "clients": clients_name, "peers": peers_name}
     own = {key: ports[name(node)] for key, name in names.items() if name(node) in ports}
     listeners = (_PROXIED_LISTENERS if "peers" in own else _LISTENERS).format(node=node, **own)
-    return _CONFIG.format(node=node, voters=voters, data=data, listeners=listeners)
+    replicas, in_sync = len(nodes), min(2, len(nodes))
+    return _CONFIG.format(node=node, voters=voters, data=data, listeners=listeners, replicas=replicas, in_sync=in_sync)
 
 
 def _hosts(node: int) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 
-from live_adapters.stack import _kafka, _parts, _stores
+from live_adapters.stack import _java_cache, _kafka, _parts, _stores
 from live_adapters.stack._endpoints import ALL_COMPONENTS, Component, Endpoints, components_of, endpoints_of
 from live_adapters.stack._jars import Download, ensure_jars
 from live_adapters.stack._ports import free_ports, wait_free
@@ -173,6 +173,7 @@ def _start(site: Site, *, proxied: bool) -> Endpoints:
     state = new_state(free_ports([*_kafka.port_names(), *_STORES, *proxy_ports]))
     write_state(site.home, state)
     try:
+        _java_cache.ensure_cache(site.home, site.jars, state.ports, site.report)
         return _launch(site, state, components_of(state))
     except BaseException:  # Ctrl-C too
         _sweep(site.home, state)
@@ -221,7 +222,8 @@ def launch_of(site: Site, state: State, name: str) -> Launch:
         case "clickhouse":
             return _stores.launch_clickhouse(site.home, port)
     node = int(name.rpartition("-")[2])
-    return _kafka.launch(site.home, state.id, state.ports, node, site.jars)
+    found = _java_cache.made_cache(site.jars)
+    return _kafka.launch(site.home, state.id, state.ports, node, site.jars, cache=found)
 
 
 def _sweep(folder: Path, state: State | None) -> list[str]:

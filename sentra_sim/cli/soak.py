@@ -30,7 +30,7 @@ def soak(options: Namespace) -> int:
     found = growth(run, bounds)
     if not found:
         raise InputError(
-            f"{options.run_folder}: must hold process_resident_memory_bytes, got none; measure it with this version"
+            f"{options.run_folder}: must hold process_private_memory_bytes, got none; measure it with this version"
         )
     if options.json:
         print(json.dumps({"run": str(run.path), "bounds": asdict(bounds), "processes": [asdict(one) for one in found]}))
@@ -42,7 +42,7 @@ def soak(options: Namespace) -> int:
 
 def _print(run: Run, memory_mb: float, descriptors: float, found: Sequence[Growth]) -> None:
     out = console()
-    title = f"{run.name}: resident memory, MB; flat is less than {memory_mb:g} MB/h"
+    title = f"{run.name}: private memory, MB; flat is less than {memory_mb:g} MB/h"
     made = table(title, "process", "from", "start", "end", "slope, MB/h", "95 % interval", "verdict")
     for one in found:
         made.add_row(one.process, *_cells(one.memory))

@@ -113,7 +113,9 @@ def _kpi_table(run: Run, found: Sequence[Kpi]) -> Table:
 
 
 def _shown(kpi: Kpi) -> str:
-    return "-" if kpi.verdict == "saturated" else number(kpi.value, kpi.unit)
+    from sentra_sim.kpi import SATURATED
+
+    return "-" if kpi.verdict == SATURATED else number(kpi.value, kpi.unit)
 
 
 def _hop_table(run: Run) -> Table:

@@ -25,7 +25,7 @@ from sentra_sim.dashboard.words import (
     table,
 )
 from sentra_sim.errors import SentraError
-from sentra_sim.kpi import Kpi
+from sentra_sim.kpi import SATURATED, Kpi
 from sentra_sim.plots import RunView, draw_hops, draw_series, draw_tail
 
 SELECT_CSS = """
@@ -196,7 +196,7 @@ def _kpis_html(digests: Sequence[Digest]) -> str:
 
 
 def _kpi_cells(kpi: Kpi, other: Kpi | None) -> tuple[str, ...]:
-    known = kpi.value and other is not None and other.value is not None
+    known = kpi.value and other is not None and other.value is not None and not _may_be_zero(kpi)
     return (
         f"{escape(kpi_words(kpi.name))} <small>{escape(bound_words(kpi))}</small>",
         _value(kpi),
@@ -207,7 +207,14 @@ def _kpi_cells(kpi: Kpi, other: Kpi | None) -> tuple[str, ...]:
     )
 
 
+def _may_be_zero(kpi: Kpi) -> bool:
+    """Tells whether a share of the value would say nothing, as its interval holds zero."""
+    return kpi.low is not None and kpi.high is not None and kpi.low <= 0.0 <= kpi.high
+
+
 def _value(kpi: Kpi) -> str:
+    if kpi.verdict == SATURATED:
+        return f"{sign(kpi.verdict)}saturated"
     return f"{sign(kpi.verdict)}{amount(kpi.value, kpi.unit)} <small>{interval(kpi.low, kpi.high, kpi.unit)}</small>"
 
 

@@ -16,6 +16,7 @@ BADGES = {
     "poor": "poor",
     "ok": "good",
     "breach": "poor",
+    "saturated": "poor",
     "nodata": "none",
     "not offered": "none",
     "valid": "good",

@@ -1,6 +1,16 @@
 """KPIs, computed once for both sources of a run."""
 
-from sentra_sim.kpi.compute import QUANTILES, Kpi, breaches, cpu_cores, end_to_end, final_hop, kpis, window_metric
+from sentra_sim.kpi.compute import (
+    QUANTILES,
+    SATURATED,
+    Kpi,
+    breaches,
+    cpu_cores,
+    end_to_end,
+    final_hop,
+    kpis,
+    window_metric,
+)
 from sentra_sim.kpi.floor import Floor, noise_floor
 from sentra_sim.kpi.hops import breakdown_of, hop_breakdown
 from sentra_sim.kpi.memory import Bounds, Growth, Trend, growth, trend
@@ -11,6 +21,7 @@ from sentra_sim.kpi.waterfall import Step, Waterfall, slowest, waterfall
 
 __all__ = [
     "QUANTILES",
+    "SATURATED",
     "Bounds",
     "Floor",
     "Growth",

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sentra_sim.records import OPEN_FDS, RESIDENT_MEMORY, Run
+from sentra_sim.records import OPEN_FDS, PRIVATE_MEMORY, Run
 from sentra_sim.stats import TREND_SECTIONS, Interval, trend_interval, warmup_cut
 
 BYTES_PER_MB = 1e6
@@ -58,7 +58,7 @@ def growth(run: Run, bounds: Bounds = Bounds()) -> tuple[Growth, ...]:
 
     The warm-up is the load before the window, and what MSER-5 cuts after it.
     """
-    memory = _series(run, RESIDENT_MEMORY)
+    memory = _series(run, PRIVATE_MEMORY)
     descriptors = _series(run, OPEN_FDS)
     from_s = run.manifest.warmup_s
     return tuple(

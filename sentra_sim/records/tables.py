@@ -13,6 +13,7 @@ OUTCOMES = ("ok", "duplicate", "dlq", "shed", "lost")
 IDLE_CORES = "process_cpu_idle_cores"
 # What a process and its children held at the end of each second; measured runs only.
 RESIDENT_MEMORY = "process_resident_memory_bytes"
+PRIVATE_MEMORY = "process_private_memory_bytes"  # of it, what is neither a file's nor shared with other processes
 OPEN_FDS = "process_open_fds"
 
 # Hop columns (`<hop>_ns`) follow these; their names come from the scenario. Times are ns since the run's epoch.

@@ -8,7 +8,7 @@ import pytest
 from live_adapters import stack as local_stack
 from live_adapters.measure import measure
 from sentra_sim.kpi import growth, step_kpis
-from sentra_sim.records import OPEN_FDS, RESIDENT_MEMORY
+from sentra_sim.records import OPEN_FDS, PRIVATE_MEMORY, RESIDENT_MEMORY
 from sentra_sim.scenario import load_scenario, processes, with_load
 from sentra_sim.scenario.arrivals import draw_offered
 
@@ -42,7 +42,7 @@ def test_the_rate_changes_while_the_run_goes_on_and_each_step_has_its_kpis(
         assert values["throughput_eps"] == pytest.approx(step.rate_eps, rel=0.1)
 
     names = set(processes(SCENARIO))
-    for metric in (RESIDENT_MEMORY, OPEN_FDS):
+    for metric in (RESIDENT_MEMORY, PRIVATE_MEMORY, OPEN_FDS):
         rows = run.tables.metrics.filter(run.tables.metrics["name"] == metric)
         assert {labels.split('"')[1] for labels in rows["labels"]} == names
         assert (rows["value"] > 0).all()

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -18,7 +19,9 @@ import redis
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from live_adapters import stack
-from live_adapters.stack import topics
+from live_adapters.stack import _kafka, topics
+from live_adapters.stack._jars import jar_folder
+from live_adapters.stack._java_cache import made_cache
 from live_adapters.stack._process import marked
 from live_adapters.stack._state import FILE, read_state
 from sentra_sim.errors import StackError
@@ -132,6 +135,32 @@ def test_up_twice_is_up_once(running: stack.Endpoints) -> None:
 def test_the_merging_store_yields_its_cores_to_everything_else(running: stack.Endpoints) -> None:
     threads = psutil.Process(running.pids["clickhouse"]).threads()
     assert {os.sched_getscheduler(thread.id) for thread in threads} == {os.SCHED_IDLE}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere psutil does not tell what a process has mapped")
+def test_brokers_share_one_class_cache(running: stack.Endpoints) -> None:
+    cache = made_cache(jar_folder())
+    assert cache
+    for node in (1, 2, 3):
+        assert str(cache) in {found.path for found in psutil.Process(running.pids[f"kafka-{node}"]).memory_maps()}
+
+
+def test_java_does_without_a_class_cache_of_which_a_byte_has_changed(running: stack.Endpoints, tmp_path: Path) -> None:
+    def start(cache: Path, *options: str) -> int:
+        script = _kafka.launch(tmp_path, "stack", dict.fromkeys(_kafka.port_names(), 1), 1, jar_folder(), cache=cache)
+        words = shlex.split(script.command[-1].splitlines()[-1])
+        words = words[1 : words.index("kafka.Kafka")]
+        command = [*words, *options, "--version"]
+        return subprocess.run(command, cwd=tmp_path, capture_output=True, check=False).returncode
+
+    whole = made_cache(jar_folder())
+    assert whole
+    data = bytearray(whole.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    damaged = tmp_path / "damaged.aot"
+    damaged.write_bytes(data)
+    (tmp_path / "logs").mkdir()
+    assert (start(whole, "-XX:AOTMode=on"), start(damaged, "-XX:AOTMode=on"), start(damaged)) == (0, 1, 0)
 
 
 def test_dead_and_hung_components_are_told_and_repaired_with_their_data(running: stack.Endpoints) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from live_adapters.chaos.campaign import Account, Played, _broken
+from live_adapters.chaos.campaign import Account, Played, _broken, restart_order
 from live_adapters.chaos.faults import FAULTS, Scene, draw_schedule, find_fault
 from live_adapters.chaos.lookout import Bounds, Flow, Look, complaints
 from live_adapters.chaos.quorum import TOPIC, leader_in, quorum_request
@@ -143,6 +143,13 @@ def test_the_question_for_the_active_controller_is_laid_out_as_the_protocol_says
     assert leader_in(head + struct.pack(">ihii", 0, 0, 3, 7)) == 3
     with pytest.raises(ValueError, match="error 29"):
         leader_in(struct.pack(">ibh", 1, 0, 29) + b"\1\0")
+
+
+def test_a_rolling_restart_takes_every_process_of_the_platform_and_leaves_its_clients_alone() -> None:
+    pipeline = ["gateway", "worker-1", "worker-2", "pricing", "auditor", "fanout", "subscriber", "observer"]
+    stack = ["kafka-1", "kafka-2", "kafka-3", "postgres", "redis", "clickhouse"]
+    order = restart_order(pipeline, stack)
+    assert order == ["gateway", "worker-1", "worker-2", "pricing", "auditor", "fanout", *stack]
 
 
 def test_a_campaign_passes_only_when_nothing_is_lost_doubled_or_left_broken(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from sentra_sim.cli import main
 from sentra_sim.kpi import Bounds, growth, trend
-from sentra_sim.records import METRIC_COLUMNS, OPEN_FDS, RESIDENT_MEMORY, Run, write_run
+from sentra_sim.records import METRIC_COLUMNS, OPEN_FDS, PRIVATE_MEMORY, Run, write_run
 from tests.unit.handmade import small_run
 
 Floats = NDArray[np.float64]
@@ -81,7 +81,7 @@ def test_the_verdict_flat_is_wrong_in_one_of_forty_at_most_where_the_leak_is_the
 
 def with_held(run: Run, memory: dict[str, Floats], fds: dict[str, Floats]) -> Run:
     parts = [run.tables.metrics]
-    for name, by_process in ((RESIDENT_MEMORY, memory), (OPEN_FDS, fds)):
+    for name, by_process in ((PRIVATE_MEMORY, memory), (OPEN_FDS, fds)):
         for process, values in by_process.items():
             labels = f'process="{process}"'
             rows = {"time_s": SECONDS[: len(values)], "name": name, "labels": labels, "value": values}
@@ -137,6 +137,6 @@ def test_soak_of_a_run_without_memory_is_one_line(tmp_path: Path, capsys: pytest
     run = small_run(tmp_path / "run", [5.0] * 200)
     write_run(run.path, run.tables, run.manifest)
     assert main(["soak", str(run.path)]) == 2
-    assert "must hold process_resident_memory_bytes, got none" in capsys.readouterr().err
+    assert "must hold process_private_memory_bytes, got none" in capsys.readouterr().err
     assert main(["soak", str(run.path), "--bound", "0"]) == 2
     assert "--bound: must be positive, got 0" in capsys.readouterr().err

@@ -141,6 +141,7 @@ def test_host_speed_is_relative_to_the_first_loop_recorded(tmp_path: Path) -> No
 
 def test_memory_and_descriptors_of_a_tree_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(holdings, "resident_bytes", {1: 100, 2: 30}.__getitem__)
+    monkeypatch.setattr(holdings, "private_bytes", {1: 60, 2: 20}.__getitem__)
     pid = os.getpid()
     before = holdings.open_fds(pid)
     with Path(os.devnull).open() as _:
@@ -151,10 +152,17 @@ def test_memory_and_descriptors_of_a_tree_add_up(monkeypatch: pytest.MonkeyPatch
     account.sample([1], round(4.5 * NS_PER_S))
     held = account.resident_bytes(epoch_ns=NS_PER_S, seconds=5)
     np.testing.assert_array_equal(held, [130.0, 130.0, np.nan, 100.0, 100.0])
+    own = account.private_bytes(epoch_ns=NS_PER_S, seconds=5)
+    np.testing.assert_array_equal(own, [80.0, 80.0, np.nan, 60.0, 60.0])
 
 
-def test_resident_memory_is_the_kernel_s() -> None:
-    assert holdings.resident_bytes(os.getpid()) == pytest.approx(psutil.Process().memory_info().rss, rel=0.02)
+def test_resident_memory_is_the_kernel_s_and_private_is_what_is_no_file_s() -> None:
+    pid = os.getpid()
+    assert holdings.resident_bytes(pid) == pytest.approx(psutil.Process().memory_info().rss, rel=0.02)
+    before = holdings.private_bytes(pid)
+    grown = np.ones(20_000_000, dtype=np.uint8)
+    assert holdings.private_bytes(pid) - before == pytest.approx(grown.nbytes, rel=0.1)
+    assert before < holdings.resident_bytes(pid)
 
 
 def test_descriptors_are_counted_every_few_seconds_and_what_may_not_be_seen_is_no_number(
@@ -170,6 +178,7 @@ def test_descriptors_are_counted_every_few_seconds_and_what_may_not_be_seen_is_n
 
     monkeypatch.setattr(holdings, "open_fds", count)
     monkeypatch.setattr(holdings, "resident_bytes", lambda _: 1)
+    monkeypatch.setattr(holdings, "private_bytes", lambda _: 1)
     account = holdings.HoldingAccount()
     for second in range(12):
         account.sample([4, 5] if second < 10 else [4, 9], second * NS_PER_S)

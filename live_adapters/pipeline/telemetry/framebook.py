@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ class Known:
     intended: NDArray[np.int64]
     marks: dict[str, int]
     passed: dict[str, int] = field(default_factory=dict)
+    hops_left: int = len(SENT) + 1  # those that may split it, and the worker, that not all its events have passed
 
     @property
     def delivered(self) -> bool:
@@ -35,7 +37,15 @@ class Known:
     @property
     def whole(self) -> bool:
         """Tells whether everything of it has arrived everywhere."""
-        return all(self.passed.get(hop, 0) >= self.events for hop in (*SENT, "worked"))
+        return self.hops_left == 0
+
+    def see(self, hop: str, events: int, times: dict[str, int]) -> None:
+        """Notes that so many of its events have passed a hop."""
+        before = self.passed.get(hop, 0)
+        self.passed[hop] = before + events
+        self.hops_left -= before < self.events <= before + events
+        for name, at in times.items():
+            self.marks[name] = max(self.marks.get(name, 0), at)
 
 
 class FrameBook:
@@ -49,6 +59,7 @@ class FrameBook:
         self._over: NDArray[np.int64] = np.empty(0, dtype=np.int64)
         self._early: dict[int, list[tuple[str, int, dict[str, int]]]] = {}  # told of before the gateway's row was seen
         self.frames: dict[int, Known] = {}
+        self._whole: list[int] = []
         self.waiting: dict[int, int] = {}  # by partition: events acknowledged and not taken by a worker
 
     def look(self) -> None:
@@ -64,7 +75,11 @@ class FrameBook:
 
     def done(self, before_ns: int) -> Iterator[tuple[int, Known]]:
         """Yields and forgets the frames that are whole, and those acknowledged before a time, which miss something."""
-        for frame in [frame for frame, known in self.frames.items() if known.whole or known.marks["acked"] < before_ns]:
+        whole, self._whole = self._whole, []
+        late = takewhile(
+            lambda frame: self.frames[frame].marks["acked"] < before_ns, self.frames
+        )  # in order of logging
+        for frame in dict.fromkeys([*whole, *late]):
             yield frame, self.frames.pop(frame)
 
     def _take_gateway(self, rows: NDArray[np.void]) -> None:
@@ -91,6 +106,7 @@ class FrameBook:
         if known is None:
             self._early.setdefault(frame, []).append((hop, events, times))
             return
-        known.passed[hop] = known.passed.get(hop, 0) + events
-        for name, at in times.items():
-            known.marks[name] = max(known.marks.get(name, 0), at)
+        left = known.hops_left
+        known.see(hop, events, times)
+        if left and known.whole:
+            self._whole.append(frame)
