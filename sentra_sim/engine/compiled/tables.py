@@ -51,7 +51,7 @@ STATE = _record(
     "source_thread source_work network_delay batcher_server receive_work close_work timer_delay "
     "timer_set closing_head closing_tail "
     "max_events in_flight acks_all max_poll_events",
-    "now cap seconds linger gather",
+    "now seconds linger gather",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
@@ -217,7 +217,6 @@ class _Builder:
             "acks_all": log.acks == "all",
             "max_poll_events": group.max_poll_events,
             "gather": group.gather_s,
-            "cap": plan.cap_s,
             "seconds": plan.seconds,
         }
 
