@@ -33,7 +33,9 @@ def saturated(growth: Interval | None, line: Timeline) -> bool:
 
 def _backlog(line: Timeline, end: str, edges: Floats) -> Floats:
     """Counts at each edge the events intended by then, warm-up included, that have not arrived; what never does stays."""
-    waiting = len(line.earlier) + np.searchsorted(line.intended_s, edges, side="right")
-    for arrived_s in (line.hops[end][line.earlier], line.at(end)):
-        waiting -= np.searchsorted(np.sort(arrived_s), edges, side="right")  # NaN sorts last
-    return np.asarray(waiting, dtype=np.float64)
+    arrived_s = line.hops[end]
+    carried = np.bincount(np.concatenate([line.earlier, line.frame]), minlength=len(arrived_s))
+    order = np.argsort(arrived_s)  # NaN sorts last
+    arrived = np.concatenate([[0], np.cumsum(carried[order])])[np.searchsorted(arrived_s[order], edges, side="right")]
+    intended = len(line.earlier) + np.searchsorted(line.intended_s, edges, side="right")
+    return np.asarray(intended - arrived, dtype=np.float64)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sentra_sim.dashboard.page_compare import bound_words
+from sentra_sim.dashboard.page_compare import _kpi_cells, bound_words
 from sentra_sim.dashboard.store import Store
 from sentra_sim.dashboard.trust import Trust, assess, error_table, held_out_runs
 from sentra_sim.dashboard.words import amount, badge, digits, facts, interval, kpi_words, notice, sign, signed_percent
@@ -115,3 +115,12 @@ def test_a_verdict_is_said_in_words_or_signs_not_by_colour_alone() -> None:
 def test_text_from_files_is_escaped() -> None:
     assert "<script>" not in notice("<script>alert(1)</script>")
     assert "<b>" not in facts([("<b>", "x")])
+
+
+def test_a_saturated_latency_says_so_and_what_may_be_zero_has_no_deviation() -> None:
+    kept_up, saturated = Kpi("e2e_p95_s", "s", 0.05, 0.04, 0.06), Kpi("e2e_p95_s", "s", None, verdict="saturated")
+    _, _, other, deviation = _kpi_cells(kept_up, saturated)
+    assert (other.endswith("saturated"), deviation) == (True, "–")
+    growth = Kpi("backlog_growth_eps", "events/s", 1.0, -2.0, 4.0)
+    assert _kpi_cells(growth, Kpi("backlog_growth_eps", "events/s", 90.0))[-1] == "–"
+    assert _kpi_cells(kept_up, Kpi("e2e_p95_s", "s", 0.1))[-1].startswith("+100.0")

@@ -85,7 +85,7 @@ STATE = _record(
     "loss_draws "
     "tracked gated retrying copy_count shared tenant_count key_quota "
     "resend_server resend_work backoff_delay retries budgeted",
-    "now cap seconds linger gather "
+    "now seconds linger gather "
     "broker_session_timeout retry_backoff retry_backoff_max delivery_timeout restart preferred_election replica_lag "
     "controller_election disk "
     "shadow_share heartbeat session_timeout join ready retry_base retry_cap breaker_open max_age adapt_events "
@@ -404,7 +404,6 @@ class _Builder:
             "adaptive": group.adaptive_gather,
             "adapt_events": LAG_POLLS * group.max_poll_events,
             "joined_count": group.replicas,
-            "cap": plan.cap_s,
             "seconds": plan.seconds,
         }
 
