@@ -22,8 +22,12 @@ help:  ## list the targets
 demo: $(STAMP)  ## measure the real pipeline, calibrate its twin, check it at a held-out load, show both; SERVE=0 stops after the table
 	@$(VENV)/bin/sentra demo
 
+# What only computes takes all cores; what measures, or shares a stack or a browser, has the machine to itself.
+COMPUTING := tests/contract tests/golden tests/property tests/theory tests/unit
+
 test: lint browser  ## lint, then every test, those against three real brokers and in a browser included
-	@$(PY) -m pytest --nbval-lax --nbval-current-env --ignore=tests/benchmarks tests notebooks
+	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(COMPUTING)
+	@$(PY) -m pytest --nbval-lax --nbval-current-env tests/live tests/ui notebooks
 
 lint: $(STAMP)  ## ruff and mypy
 	@$(VENV)/bin/ruff check --quiet .
