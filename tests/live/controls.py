@@ -1,6 +1,5 @@
 """Control files that act on both plants, unchanged, and the releases and the scenario that they are about."""
 
-from pathlib import Path
 from typing import Any
 
 from sentra_sim.scenario import Scenario, parse_scenario, scenario_data, with_load
