@@ -120,12 +120,14 @@ class Supervisor:
         return self._children[name].restarts
 
     def stop(self, name: str, timeout_s: float = STOP_S) -> None:
-        """Asks a process to drain and to end, and waits for it.
+        """Asks a process to drain and to end, and waits for it; one that was killed on purpose has ended already.
 
         Raises:
             PlantError: it did not end within `timeout_s` (it is killed then), or ended with a failure.
         """
-        self._end(name, self._children.pop(name).process, timeout_s)
+        child = self._children.pop(name)
+        if not child.down:
+            self._end(name, child.process, timeout_s)
 
     def kill(self, name: str) -> None:
         """Kills a process, which stays down until `start_again`."""

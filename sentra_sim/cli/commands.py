@@ -92,6 +92,7 @@ def simulate(options: Namespace) -> int:
     from sentra_sim.cli.tables import print_run
     from sentra_sim.engine import simulate as run_engine
     from sentra_sim.records import read_run, refuse_existing, write_run
+    from sentra_sim.scenario import with_room
 
     scenario = _scenario(options)
     seconds = window_s(options, scenario)
@@ -107,7 +108,7 @@ def simulate(options: Namespace) -> int:
         return replicate(options, scenario, seconds=seconds, seed=_seed(options, scenario), twin=digest)
     with controlled(options.control) as control:
         tables, manifest = run_engine(
-            scenario,
+            with_room(scenario, control.control.most_workers) if control else scenario,
             seconds=seconds,
             warmup_s=options.warmup,
             seed=_seed(options, scenario),

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sentra_sim.cli import chaos, commands
+from sentra_sim.cli import chaos, commands, rollout
 from sentra_sim.errors import InputError, SentraError
 
 INTERRUPTED = 130
@@ -55,6 +55,9 @@ def build_parser() -> Parser:
     _dashboard(group)
     chaos.add_options(
         _command(group, "chaos", chaos.chaos, "harm the live pipeline under load and check that nothing is lost")
+    )
+    rollout.add_options(
+        _command(group, "rollout", rollout.rollout, "try a rollout policy on a population of simulated releases")
     )
     return parser
 

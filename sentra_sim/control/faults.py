@@ -152,6 +152,12 @@ class FaultPlan(Block):
         timed = sorted(((fault.at_s, fault) for fault in self.timetable), key=lambda item: item[0])
         return heapq.merge(timed, self._drawn(), key=lambda item: item[0])
 
+    @property
+    def most_workers(self) -> int:
+        """Up to how many workers one of its actions sets, 0 where none does."""
+        drawn = self.random.choose if self.random is not None else ()
+        return max([fault.count for fault in (*self.timetable, *drawn) if fault.action == "workers"], default=0)
+
     def _drawn(self) -> Iterator[tuple[float, Fault]]:
         if self.random is None:
             return

@@ -44,10 +44,14 @@ class ControlFile(Block):
 
 @dataclass(frozen=True)
 class Control:
-    """The controllers of a file, ready to run once; `defects` as a simulated plant takes them."""
+    """The controllers of a file, ready to run once; `defects` as a simulated plant takes them.
+
+    `most_workers`: up to how many workers one of them may want, 0 where none changes their number.
+    """
 
     controllers: tuple[Controller, ...]
     defects: dict[str, tuple[str, float]]
+    most_workers: int = 0
 
 
 def load_control(file: str | Path) -> Control:
@@ -59,11 +63,15 @@ def load_control(file: str | Path) -> Control:
     file = Path(file)
     read = parse(ControlFile, read_document(file, "a control file (docs/control.md)"), file.name)
     controllers: list[Controller] = []
+    most_workers = 0
     if read.faults is not None:
         controllers.append(FaultInjector(read.faults))
+        most_workers = read.faults.most_workers
     if read.autoscaler is not None:
-        controllers.append(make_autoscaler(read_scaled_object(file.parent / read.autoscaler)))
+        rule = read_scaled_object(file.parent / read.autoscaler)
+        controllers.append(make_autoscaler(rule))
+        most_workers = max(most_workers, rule.spec.most)
     if read.rollout is not None:
         controllers.append(RolloutController(read.rollout))
     defects = {name: (defect.station, defect.factor) for name, defect in read.defects.items()}
-    return Control(tuple(controllers), defects)
+    return Control(tuple(controllers), defects, most_workers)

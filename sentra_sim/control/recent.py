@@ -76,8 +76,8 @@ class Recent:
         """Counts the frames that looks after `start_s` found dropped."""
         return sum(frames for at_s, frames in self._dropped if at_s > start_s)
 
-    def look(self, view: View) -> Passed:
-        """Returns all frames under way now or at some moment within the last `keep_s`."""
+    def look(self, view: View, since_s: float) -> Passed:
+        """Returns all frames under way now or at some moment after `since_s`, and some that were before."""
         numbers = np.concatenate([self._open, np.arange(self._frames, view.frames)])
         offered = int(np.searchsorted(self._intended_s, view.now_s))
         waiting = np.concatenate([self._waiting, np.arange(self._offered, offered)])
@@ -108,7 +108,7 @@ class Recent:
             self._done.popleft()
         while self._dropped and self._dropped[0][0] <= view.now_s - self._keep_s:
             self._dropped.popleft()
-        before = [part for _, part in self._done]
+        before = [part for end_s, part in self._done if end_s > since_s]
         if through.any():
             finished = here.taking(through)
             self._done.append((float(finished.hops_s.max()), finished))

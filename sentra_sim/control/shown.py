@@ -41,12 +41,15 @@ class Shown:
         found: dict[str, float] = {}
         for name, (begin, end) in self.spans.items():
             ended = passed.hops_s[:, self.hops[end]]
-            inside = ((ended > start_s) & (ended <= end_s))[passed.row]
-            row = passed.row[inside]
-            if not len(row):
+            inside = (ended > start_s) & (ended <= end_s)
+            if not passed.events[inside].any():
                 continue
-            begun = passed.intended_s[inside] if begin == INTENDED else passed.hops_s[row, self.hops[begin]]
-            values = np.quantile(ended[row] - begun, list(QUANTILES.values()))
+            if begin == INTENDED:
+                here = inside[passed.row]
+                values = np.quantile(ended[passed.row[here]] - passed.intended_s[here], list(QUANTILES.values()))
+            else:
+                took_s = ended[inside] - passed.hops_s[inside, self.hops[begin]]
+                values = _quantiles(took_s, passed.events[inside], np.array(list(QUANTILES.values())))
             found |= {f"{name}_{label}_s": float(value) for label, value in zip(QUANTILES, values, strict=True)}
         return found
 
@@ -68,3 +71,13 @@ class Shown:
         cores = cpu_s[:, first:last].sum(axis=1) / (last - first)
         by_process = {f"{name}.cpu_cores": float(value) for name, value in zip(self.processes, cores, strict=True)}
         return {"cpu_cores": float(cores.sum())} | by_process
+
+
+def _quantiles(values: Floats, counts: NDArray[np.int64], shares: Floats) -> Floats:
+    """Does what `np.quantile` does with each value as often as its count says, without writing it out so often."""
+    order = np.argsort(values)
+    ends = np.cumsum(counts[order])
+    at = shares * (ends[-1] - 1)
+    low = np.floor(at)
+    first, after = (values[order[np.searchsorted(ends, rank, side="right")]] for rank in (low, np.ceil(at)))
+    return np.asarray(first + (after - first) * (at - low))

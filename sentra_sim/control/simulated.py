@@ -71,7 +71,7 @@ class SimulatedPlant:
         view = self._simulation.view()
         end_s = view.now_s
         start_s = max(0.0, end_s - window_s)
-        passed, shown = self._recent.look(view), self._shown
+        passed, shown = self._recent.look(view, start_s), self._shown
         found = shown.lag(passed, end_s) | {"workers": self._workers, "partitions": self._partitions}
         if end_s > start_s:
             found |= shown.rates(passed, self._recent.dropped(start_s), start_s, end_s) | shown.times(

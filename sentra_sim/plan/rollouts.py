@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -34,10 +35,11 @@ class RolloutTask:
 
 
 def play_rollout(task: RolloutTask, seed: int) -> Row:
-    """Plays one rollout and returns its row: seed, the release, the outcome with its times, s.
+    """Plays one rollout and returns its row: seed, the release, the outcome with its times, s, and the CPU that it took, `cpu_s`.
 
     The load lasts its whole time, also where the release was rolled back early: what came of it is part of the rollout.
     """
+    cpu_s = time.thread_time()
     scenario = parse_scenario(task.scenario)
     controller = RolloutController(RolloutPolicy.model_validate(task.policy))
     release = draw_release(task.population, seed)
@@ -54,6 +56,7 @@ def play_rollout(task: RolloutTask, seed: int) -> Row:
         **asdict(result),
         "rollback_s": result.rollback_s,
         "frames": simulation.view().frames,
+        "cpu_s": time.thread_time() - cpu_s,
     }
 
 

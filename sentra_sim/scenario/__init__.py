@@ -1,6 +1,6 @@
 """What to run: a pipeline as data."""
 
-from sentra_sim.scenario.load import load_scenario, parse_scenario, scenario_data, scenario_hash, with_load
+from sentra_sim.scenario.load import load_scenario, parse_scenario, scenario_data, scenario_hash, with_load, with_room
 from sentra_sim.scenario.schema import (
     Batcher,
     Broadcast,
@@ -34,4 +34,5 @@ __all__ = [
     "scenario_hash",
     "successors",
     "with_load",
+    "with_room",
 ]

@@ -155,7 +155,7 @@ def _poisson(edges: Floats, rates: Floats, size: int, rng: np.random.Generator) 
     starts, ends = edges[:-1], np.concatenate([edges[1:-1], [np.inf]])
     size = min(size, int(passed[-1] + 10 * np.sqrt(passed[-1]) + 100))
     for unit in _unit_poisson(size, rng):
-        step = np.searchsorted(passed[1:-1], unit, side="right")
+        step = np.searchsorted(passed[1:-1], unit, side="right") if len(rates) > 1 else 0
         times = np.minimum(starts[step] + (unit - passed[step]) / rates[step], ends[step])
         if times[-1] >= edges[-1]:
             yield times[times < edges[-1]]

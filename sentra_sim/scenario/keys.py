@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 PLACES = 2**53  # a weight is a double: finer places could not be told apart
+GUIDE_ROWS = 1 << 15
 
 
 def key_weights(keys: int, skew: float, tenant_weights: Sequence[float] = ()) -> NDArray[np.float64]:
@@ -39,8 +40,25 @@ def key_edges(keys: int, skew: float, tenant_weights: Sequence[float] = ()) -> N
 
 def draw_keys(count: int, edges: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint32]:
     """Draws `count` keys by inversion of their distribution function, shape (count,)."""
-    drawn = np.searchsorted(edges, rng.random(count), side="right")
+    uniform = rng.random(count)
+    drawn = _guided(edges, uniform) if count > GUIDE_ROWS else np.searchsorted(edges, uniform, side="right")
     return np.minimum(drawn, len(edges) - 1).astype(np.uint32)
+
+
+def _guided(edges: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Does what `np.searchsorted(edges, uniform, side="right")` does, some times as fast where there are many to look up.
+
+    A table tells where to begin (Chen & Asau, "On generating random variates from an empirical distribution", 1974); its rows are
+    a power of two, so that a number's row is exact.
+    """
+    table = np.searchsorted(edges, np.arange(GUIDE_ROWS) / GUIDE_ROWS, side="right")
+    bounds = np.append(edges, np.inf)
+    found = table[(uniform * GUIDE_ROWS).astype(np.intp)]
+    low = np.flatnonzero(bounds[found] <= uniform)
+    while len(low):
+        found[low] += 1
+        low = low[bounds[found[low]] <= uniform[low]]
+    return found
 
 
 def partition_of(keys: NDArray[np.uint32], partitions: int) -> NDArray[np.int16]:

@@ -12,10 +12,10 @@ from pydantic import BaseModel, ValidationError
 
 from sentra_sim.errors import ScenarioError
 from sentra_sim.scenario.complaints import complaint, first_of, nearest, read_yaml, shown
-from sentra_sim.scenario.schema import LATER, AnyStation, Scenario
+from sentra_sim.scenario.schema import LATER, AnyStation, ConsumerGroup, Log, Scenario
 from sentra_sim.scenario.series import with_series
 from sentra_sim.scenario.shapes import Shape
-from sentra_sim.scenario.topology import check_topology
+from sentra_sim.scenario.topology import check_topology, only
 
 
 def _kinds(union: Any) -> dict[str, type[BaseModel]]:
@@ -88,6 +88,20 @@ def with_load(
     if steps is not None:
         load["steps"] = [{"rate_eps": rate, "seconds": seconds} for rate, seconds in steps]
         del load["rate_eps"]  # follows from the steps
+    return parse_scenario(data, place=scenario.name)
+
+
+def with_room(scenario: Scenario, workers: int) -> Scenario:
+    """Returns the scenario with room for so many consumers, one a partition at most: who controls a run may start them.
+
+    Room alone changes nothing about a run.
+    """
+    (name, group), (_, log) = only(scenario, ConsumerGroup), only(scenario, Log)
+    room = min(workers, log.partitions)
+    if room <= group.most_replicas:
+        return scenario
+    data = scenario_data(scenario)
+    data["stations"][name]["max_replicas"] = room
     return parse_scenario(data, place=scenario.name)
 
 

@@ -9,6 +9,7 @@ from sentra_sim.stats.intervals import (
     quantile_interval,
     range_over_mean,
     replication_interval,
+    share_interval,
     trend_interval,
 )
 from sentra_sim.stats.precision import Precision, relative_half_width, until_half_width
@@ -27,6 +28,7 @@ __all__ = [
     "range_over_mean",
     "relative_half_width",
     "replication_interval",
+    "share_interval",
     "trend_interval",
     "until_half_width",
     "warmup_cut",

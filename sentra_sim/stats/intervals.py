@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import norm
 from scipy.stats import t as student_t
 
 SECTIONS = 20
@@ -65,6 +67,24 @@ def mean_interval(values: Floats, *, sections: int = SECTIONS, confidence: float
     """
     parts = _sections(values, sections)
     return _around(float(np.mean(values)), np.array([np.mean(part) for part in parts]), confidence)
+
+
+def share_interval(hits: int, trials: int, *, confidence: float = 0.95) -> Interval:
+    """Estimates a probability from independent trials with Wilson's score interval (Wilson 1927), good at 0 and at 1 too.
+
+    Raises:
+        ValueError: no trials, or more hits than trials.
+
+    >>> found = share_interval(0, 50)
+    >>> round(found.low, 3), round(found.high, 3)
+    (0.0, 0.071)
+    """
+    if not 0 <= hits <= trials or trials == 0:
+        raise ValueError(f"trials: must be 1 or more with hits among them, got {hits} hits of {trials}")
+    z, share = float(norm.ppf((1 + confidence) / 2)), hits / trials
+    middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
+    reach = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
+    return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach))
 
 
 def replication_interval(estimates: Floats, *, confidence: float = 0.95) -> Interval:

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sentra_sim.cli.rollout import counting, print_summary
+from sentra_sim.cli.tables import console
 from sentra_sim.control.rollout import BoundGate, RolloutPolicy, Step
 from sentra_sim.plan.population import Population
 from sentra_sim.plan.rollouts import RolloutTask
+from sentra_sim.plan.summary import summarize
 from sentra_sim.plan.sweep import sweep
 from sentra_sim.scenario import load_scenario, scenario_data
 
@@ -52,15 +52,12 @@ def main() -> None:
     parser.add_argument("--scheduler")
     options = parser.parse_args()
     task = RolloutTask(scenario(), POLICY.model_dump(), Population("pricing"))
-    console, started = Console(), time.monotonic()
-    fresh: list[int] = []
-    columns = (TextColumn("rollouts"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console) as bar:
-        line = bar.add_task("rollouts")
+    started, fresh = time.monotonic(), list[int]()
+    with counting("rollouts", quiet=False) as show:
 
         def progress(done: int, total: int) -> None:
             fresh.append(done)
-            bar.update(line, completed=done, total=total)
+            show(done, total)
 
         rows = sweep(
             task,
@@ -72,15 +69,11 @@ def main() -> None:
         )
     took_s, played = time.monotonic() - started, fresh[-1] - fresh[0]
     frames = np.mean([row["frames"] for row in rows]) / task.seconds
-    console.print(f"{played:,} rollouts of {task.seconds:.0f} s at {frames:.0f} frames/s in {took_s:.0f} s")
+    out = console()
+    out.print(f"{played:,} rollouts of {task.seconds:.0f} s at {frames:.0f} frames/s in {took_s:.0f} s")
     if played:
-        console.print(f"{took_s / played:.3f} s each; ten thousand: {took_s / played * 1e4 / 60:.1f} min (goal 30)")
-    for bad in (False, True):
-        found = Counter(row["outcome"] for row in rows if row["bad"] == bad)
-        console.print(f"{'bad' if bad else 'good'} releases: {', '.join(f'{n} {name}' for name, n in found.items())}")
-    back_s = [row["rollback_s"] for row in rows if row["rollback_s"] is not None]
-    if back_s:
-        console.print(f"from first breach to restored: median {np.median(back_s):.0f} s, longest {max(back_s):.0f} s")
+        out.print(f"{took_s / played:.3f} s each; ten thousand: {took_s / played * 1e4 / 60:.1f} min (goal 30)")
+    print_summary(summarize(rows, start_s=POLICY.start_s), as_json=False)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""One controller, read from one file, takes a bad release back from the live pipeline as it does from a simulated one."""
+"""One control file, unchanged, acts on a simulated pipeline and then on the live one: rollout, autoscaler, faults."""
 
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from live_adapters import measure as measuring
@@ -13,86 +14,124 @@ from live_adapters.pipeline.config import RELEASES, RunConfig, configure, write_
 from sentra_sim.cli.control import controlled
 from sentra_sim.control.journal import JOURNAL, Entry, read_journal
 from sentra_sim.engine import simulate
-from sentra_sim.scenario import Scenario, load_scenario, with_load
+from sentra_sim.records import Tables, hop_column
+from sentra_sim.scenario import Scenario, load_scenario, with_room
+from tests.live.controls import AUTOSCALE, FAULTS, ROLLOUT, SCALED_OBJECT, pipeline, release
 
 pytestmark = pytest.mark.live
 
 SENTRA = Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml"
-SECONDS, WARMUP_S = 45.0, 2.0
-LATE = """
-schema_version: 1
-name: late
-version: 1.0.0
-description: every request waits much too long
-change: {kind: lag, wait_s: 2.5}
-"""
-CONTROL = """
-rollout:
-  canary: late
-  start_s: 8
-  steps: [{weight: 0.5, hold_s: 45}]
-  gates: [{metric: e2e_p95_s, max: 1.5}]
-  window_s: 3
-  look_every_s: 2
-defects:
-  late: {station: pricing, factor: 10000}
-"""
+WARMUP_S = 2.0
 
 
-def acts(journal: list[Entry]) -> list[Any]:
-    """What was done and decided in the end, without the looks between."""
-    deeds = [entry.detail["weights"] for entry in journal if entry.what == "did"]
-    return deeds + [
-        entry.text for entry in journal if entry.what == "decided" and entry.text in ("rolled back", "restored")
-    ]
+@dataclass(frozen=True)
+class Played:
+    """A run under control: its journal, and its tables, which do not tell which plant it was."""
+
+    journal: list[Entry]
+    tables: Tables
+
+    def deeds(self) -> list[dict[str, Any]]:
+        """What was done, in order."""
+        return [entry.detail for entry in self.journal if entry.what == "did"]
+
+    def decisions(self) -> list[str]:
+        """What was decided, in order."""
+        return [entry.text for entry in self.journal if entry.what == "decided"]
+
+    def looks(self) -> list[tuple[float, dict[str, float]]]:
+        """What was seen, with its time."""
+        return [(entry.at_s, entry.detail) for entry in self.journal if entry.what == "saw"]
+
+    def standstill_s(self) -> float:
+        """The longest time in which the worker began nothing."""
+        started = self.tables.frames[hop_column("started")].drop_nulls().sort().to_numpy()
+        return float(np.diff(started).max()) / 1e9
 
 
-def simulated(scenario: Scenario, file: Path) -> list[Entry]:
-    with controlled(file) as control:
-        assert control is not None
-        simulate(scenario, seconds=SECONDS, warmup_s=WARMUP_S, seed=1, control=control.simulated)
-        return read_journal(control.file)
+@dataclass(frozen=True)
+class Plants:
+    """Both plants, and where the control file of a test lies."""
+
+    folder: Path
+
+    def both(self, scenario: Scenario, control: str, seconds: float) -> tuple[Played, Played]:
+        """Plays one file on the simulated plant, then on the live one."""
+        file = self.folder / "control.yaml"
+        file.write_text(control, encoding="utf-8")
+        return self.simulated(scenario, file, seconds), self.live(scenario, file, seconds)
+
+    def simulated(self, scenario: Scenario, file: Path, seconds: float) -> Played:
+        with controlled(file) as control:
+            assert control is not None
+            wide = with_room(scenario, control.control.most_workers)
+            tables, _ = simulate(wide, seconds=seconds, warmup_s=WARMUP_S, seed=1, control=control.simulated)
+            return Played(read_journal(control.file), tables)
+
+    def live(self, scenario: Scenario, file: Path, seconds: float) -> Played:
+        out = self.folder / "run"
+        with controlled(file) as control:
+            assert control is not None
+            run = measuring.measure(
+                scenario,
+                rate_eps=None,
+                seconds=seconds,
+                warmup_s=WARMUP_S,
+                seed=1,
+                out=out,
+                control=control.live,
+                attached=[control.file],
+            )
+        assert (run.manifest.counters["lost"], run.manifest.counters["duplicates"]) == (0, 0)
+        return Played(read_journal(out / JOURNAL), run.tables)
 
 
-def measured(scenario: Scenario, file: Path, out: Path) -> list[Entry]:
-    with controlled(file) as control:
-        assert control is not None
-        run = measuring.measure(
-            scenario,
-            rate_eps=None,
-            seconds=SECONDS,
-            warmup_s=WARMUP_S,
-            seed=1,
-            out=out,
-            control=control.live,
-            attached=[control.file],
-        )
-    assert (run.manifest.counters["lost"], run.manifest.counters["duplicates"]) == (0, 0)
-    return read_journal(out / JOURNAL)
-
-
-def test_a_late_release_is_taken_back_from_both_plants(
-    stack: local_stack.Endpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    releases, file = tmp_path / "releases", tmp_path / "control.yaml"
-    shutil.copytree(RELEASES / "stable", releases / "stable")
-    (releases / "late").mkdir()
-    (releases / "late" / "release.yaml").write_text(LATE, encoding="utf-8")
-    file.write_text(CONTROL, encoding="utf-8")
+@pytest.fixture
+def plants(stack: local_stack.Endpoints, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plants:
+    """Plants whose pricing also knows a release `late`."""
+    shutil.copytree(RELEASES / "stable", tmp_path / "releases" / "stable")
+    (tmp_path / "releases" / "late").mkdir()
 
     def configure_with(*args: Any, **options: Any) -> RunConfig:
-        config = replace(configure(*args, **options), releases=releases)
+        config = replace(configure(*args, **options), releases=tmp_path / "releases")
         write_config(config)
         return config
 
     monkeypatch.setattr(measuring, "configure", configure_with)
-    scenario = with_load(load_scenario(SENTRA), rate_eps=1_000.0)
+    return Plants(tmp_path)
 
-    expected = [{"stable": 0.5, "late": 0.5}, {"stable": 1.0}, "rolled back", "restored"]
-    assert acts(simulated(scenario, file)) == expected
-    live = measured(scenario, file, tmp_path / "run")
-    # How soon all is well again depends on how fast the machine works the backlog off: not held here.
-    assert acts(live)[:3] == expected[:3]
-    shown = [entry.detail for entry in live if entry.what == "saw"]
-    assert all(look["throughput_eps"] > 0.0 for look in shown)
-    assert {"lag_events", "lag_s", "workers", "staleness_p95_s"} <= shown[-1].keys()
+
+def scenario_of(plants: Plants, wait_s: float, **options: Any) -> Scenario:
+    (plants.folder / "releases" / "late" / "release.yaml").write_text(release(wait_s), encoding="utf-8")
+    return pipeline(load_scenario(SENTRA), wait_s=wait_s, **options)
+
+
+def test_a_late_release_is_taken_back_and_all_is_well_again(plants: Plants) -> None:
+    scenario = scenario_of(plants, 2.5, rate_eps=1000.0)
+    for played in plants.both(scenario, ROLLOUT, 28.0):
+        assert [deed["weights"] for deed in played.deeds()] == [{"stable": 0.5, "late": 0.5}, {"stable": 1.0}]
+        assert played.decisions()[-2:] == ["rolled back", "restored"]
+        assert played.looks()[-1][1]["e2e_p95_s"] < 1.5
+        assert max(look.get("e2e_p95_s", 0.0) for _, look in played.looks()) > 1.5
+
+
+def test_a_backlog_brings_a_second_worker_and_its_end_sends_it_home(plants: Plants) -> None:
+    (plants.folder / "worker.yaml").write_text(SCALED_OBJECT, encoding="utf-8")
+    scenario = scenario_of(plants, 1.0, rate_eps=600.0, max_poll_events=400)
+    for played in plants.both(scenario, AUTOSCALE, 48.0):
+        assert [deed["count"] for deed in played.deeds() if deed["action"] == "SetWorkers"] == [2, 1]
+        lag = [look["lag_events"] for _, look in played.looks()]
+        workers = [look["workers"] for _, look in played.looks()]
+        assert (workers[0], max(workers), workers[-1]) == (1.0, 2.0, 1.0)
+        assert max(lag) > 1_650.0
+        assert lag[-1] < 500.0
+
+
+def test_a_killed_worker_is_started_again_and_works_everything_off(plants: Plants) -> None:
+    scenario = scenario_of(plants, 1.0, rate_eps=1000.0)
+    for played in plants.both(scenario, FAULTS, 22.0):
+        assert [deed["action"] for deed in played.deeds()] == ["Kill", "Start"]
+        assert 4.0 < played.standstill_s() < 20.0  # as long as it was down, until it owns its partitions again
+        frames = played.tables.frames
+        delivered = frames.filter(frames[hop_column("delivered")].is_not_null())["events"].sum()
+        assert delivered >= 0.95 * 1000.0 * 24.0

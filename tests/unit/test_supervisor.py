@@ -173,3 +173,13 @@ def test_no_process_of_the_pipeline_has_linear_algebra_on_threads_that_spin(scra
         supervisor.start({"well": "well_program"})
         environment = psutil.Process(supervisor.pids()["well"]).environ()
     assert environment["OPENBLAS_NUM_THREADS"] == "1"
+
+
+def test_one_that_was_killed_on_purpose_can_be_taken_out_of_service(scratch: Path) -> None:
+    """A worker that a fault holds down may be the one that an autoscaler sends home."""
+    with supervise(scratch) as supervisor:
+        supervisor.start({"well": "well_program"})
+        supervisor.kill("well")
+        supervisor.check()
+        supervisor.stop("well")
+        assert supervisor.pids() == {}
