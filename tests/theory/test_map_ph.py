@@ -20,7 +20,7 @@ from tests.theory.mapphc import MapPhC
 from tests.theory.queues import CONFIDENCE, WARMUP, assert_holds
 
 TABLE = json.loads((Path(__file__).parent / "map_quantiles.json").read_text())
-SECONDS, REPLICATIONS = 60.0, 20
+SECONDS, REPLICATIONS = 60.0, 40
 each_case = pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
 
 
