@@ -56,7 +56,7 @@ class IngestSummary(_message.Message):
     def __init__(self, received_events: _Optional[int] = ..., acked_events: _Optional[int] = ..., refused_events: _Optional[int] = ..., refused_by_reason: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class IngestAck(_message.Message):
-    __slots__ = ("request_id", "message", "acked_events", "refused_events", "refused_by_reason", "refused_positions", "code", "retry_after_ms", "detail")
+    __slots__ = ("request_id", "message", "acked_events", "refused_events", "refused_by_reason", "refused_positions", "code", "retry_after_ms", "detail", "more")
     class RefusedByReasonEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -73,6 +73,7 @@ class IngestAck(_message.Message):
     CODE_FIELD_NUMBER: _ClassVar[int]
     RETRY_AFTER_MS_FIELD_NUMBER: _ClassVar[int]
     DETAIL_FIELD_NUMBER: _ClassVar[int]
+    MORE_FIELD_NUMBER: _ClassVar[int]
     request_id: int
     message: int
     acked_events: int
@@ -82,4 +83,5 @@ class IngestAck(_message.Message):
     code: int
     retry_after_ms: int
     detail: str
-    def __init__(self, request_id: _Optional[int] = ..., message: _Optional[int] = ..., acked_events: _Optional[int] = ..., refused_events: _Optional[int] = ..., refused_by_reason: _Optional[_Mapping[str, int]] = ..., refused_positions: _Optional[_Iterable[int]] = ..., code: _Optional[int] = ..., retry_after_ms: _Optional[int] = ..., detail: _Optional[str] = ...) -> None: ...
+    more: _containers.RepeatedCompositeFieldContainer[IngestAck]
+    def __init__(self, request_id: _Optional[int] = ..., message: _Optional[int] = ..., acked_events: _Optional[int] = ..., refused_events: _Optional[int] = ..., refused_by_reason: _Optional[_Mapping[str, int]] = ..., refused_positions: _Optional[_Iterable[int]] = ..., code: _Optional[int] = ..., retry_after_ms: _Optional[int] = ..., detail: _Optional[str] = ..., more: _Optional[_Iterable[_Union[IngestAck, _Mapping]]] = ...) -> None: ...

@@ -18,8 +18,9 @@ from live_adapters.pipeline import events_pb2, planted
 from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.ingress.admission import Allowed
 from live_adapters.pipeline.ingress.control import start_control
-from live_adapters.pipeline.ingress.exchange import Exchange, retry_after
+from live_adapters.pipeline.ingress.exchange import WITHIN_KEY, Exchange, read_within, retry_after
 from live_adapters.pipeline.ingress.gatestate import Refused
+from live_adapters.pipeline.ingress.inbox import Inbox
 from live_adapters.pipeline.ingress.intake import Intake
 from live_adapters.pipeline.ingress.producer import make_producer
 from live_adapters.pipeline.ingress.reasons import MessageRefused, Reason
@@ -42,6 +43,7 @@ class Gateway:
     def __init__(self, intake: Intake) -> None:
         self.intake = intake
         self.rules, self.state = intake.rules, intake.state
+        self.inbox = Inbox(intake)
         self._exchanges: set[Exchange] = set()
 
     async def stream(self, _: AsyncIterator[bytes], context: Any) -> events_pb2.IngestSummary:
@@ -86,7 +88,7 @@ class Gateway:
                 f"gateway: at most {self.rules.max_in_flight_events} events may be in flight; wait and connect again",
                 retry_after(self.rules.retry_after_s),
             )
-        exchange = Exchange(self.intake, context, allowed)
+        exchange = Exchange(self.inbox, self.intake, context, allowed, await self._answers_within(context))
         self._exchanges.add(exchange)
         self.state.stream_opened()
         try:
@@ -109,13 +111,25 @@ class Gateway:
                 "gateway: drains, and takes no new streams; connect again",
                 retry_after(self.rules.retry_after_s),
             )
-        shown = dict(context.invocation_metadata() or ()).get(METADATA_KEY, "")
         try:
-            return self.intake.admission.allowed(str(shown), time.time())
+            return self.intake.admission.allowed(_metadata(context, METADATA_KEY), time.time())
         except TokenError as error:
             self.state.refused_streams[Reason.TOKEN.value] += 1
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
         return None
+
+    async def _answers_within(self, context: Any) -> float | None:
+        """Returns how long a stream lets its answers be held back, or aborts it."""
+        try:
+            return read_within(_metadata(context, WITHIN_KEY))
+        except ValueError as error:
+            self.state.refused_streams[Reason.MALFORMED.value] += 1
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+        return None
+
+
+def _metadata(context: Any, key: str) -> str:
+    return str(dict(context.invocation_metadata() or ()).get(key, ""))
 
 
 async def start_server(gateway: Gateway, host: str, port: int) -> Any:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from live_adapters.pipeline import events_pb2
 from live_adapters.pipeline.codec import EventArray, blank_events, encode_ingest
 from live_adapters.pipeline.consumer.poll import PIECE, ROW, pack_sessions
 from live_adapters.pipeline.edge.broadcast import encode_tenants
@@ -36,6 +37,14 @@ def events() -> EventArray:
     return made
 
 
+def answers() -> events_pb2.IngestAck:
+    """Two answers as one, the second of a request that was refused in part."""
+    acks = events_pb2.IngestAck(request_id=REQUEST_ID, message=1, acked_events=3)
+    acks.more.add(message=2, acked_events=1, refused_events=2, refused_positions=[0, 2], code=8, retry_after_ms=100)
+    acks.more[0].refused_by_reason["quota"] = 2
+    return acks
+
+
 def pieces() -> np.ndarray:
     made = np.zeros(2, dtype=PIECE)
     made["frame"], made["partition"], made["next_offset"] = [frame_id(0, 4), frame_id(2, 1)], [0, 2], [104, 66]
@@ -57,6 +66,7 @@ def written() -> dict[str, bytes]:
     tenants = encode_tenants(pieces(), rows())
     return {
         "ingest-request": encode_ingest(events(), REQUEST_ID),
+        "ingest-acks": answers().SerializeToString(deterministic=True),
         "record-batch": bytes(batch._build()),
         "outbox-frames": pieces().tobytes(),
         "outbox-payload": rows().tobytes(),

@@ -60,6 +60,15 @@ def test_the_gateway_reads_a_promised_request() -> None:
     assert events_pb2.IngestRequest.FromString(GOLDEN["ingest-request"]).events[1].key == 2**32 - 1
 
 
+def test_a_client_reads_the_promised_answers_and_one_that_knows_no_more_reads_the_first() -> None:
+    told = events_pb2.IngestAck.FromString(GOLDEN["ingest-acks"])
+    assert [(ack.message, ack.acked_events, ack.code) for ack in (told, *told.more)] == [(1, 3, 0), (2, 1, 8)]
+    assert (told.request_id, dict(told.more[0].refused_by_reason)) == (messages.REQUEST_ID, {"quota": 2})
+    told.ClearField("more")
+    unknown = GOLDEN["ingest-acks"].removeprefix(told.SerializeToString())
+    assert unknown[0] == events_pb2.IngestAck.MORE_FIELD_NUMBER << 3 | 2  # last, so an older reader skips it
+
+
 def test_a_record_of_the_topic_is_what_its_schema_says() -> None:
     batch = DefaultRecordBatch(GOLDEN["record-batch"])
     assert batch.validate_crc()

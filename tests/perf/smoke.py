@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import bisect
 import math
 import sys
 import tempfile
@@ -29,6 +30,7 @@ from live_adapters.measurable import choose_ports
 from live_adapters.pipeline import events_pb2
 from live_adapters.pipeline.codec import blank_events, encode_ingest
 from live_adapters.pipeline.config import RunConfig, configure
+from live_adapters.pipeline.ingress.exchange import WITHIN_KEY
 from live_adapters.pipeline.stores.storage import count_effects, reset_stores
 from live_adapters.pipeline.supervisor import Supervisor
 from live_adapters.pipeline.tokens import METADATA_KEY, mint_token
@@ -36,10 +38,13 @@ from sentra_sim.errors import InputError, SentraError
 from sentra_sim.scenario import load_scenario
 from sentra_sim.scenario.keys import tenant_of
 from sentra_sim.units import NS_PER_S
+from tests.perf.wire import Call, CallFailed
 
 SCENARIO = Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml"
 TICK_S = 0.002  # messages that are due within it leave together: fewer wake-ups, and the wait counts as latency
 START_AFTER_S = 0.5
+EXCHANGE = "/sentra.v1.Ingest/Exchange"
+WITHIN_MS = 10  # answers may be held back so long, so that several come as one
 ANSWER_S = 30.0  # after the last message
 
 
@@ -81,31 +86,54 @@ class Producer(threading.Thread):
 
     def run(self) -> None:
         """Sends and reads until everything is answered."""
-        secret = self._config.gateway_rules.token_secret
-        metadata = ((METADATA_KEY, mint_token(secret, None, time.time() + 600.0)),) if secret else ()
-        address = f"{self._config.host}:{self._config.gateway_port}"
-        wait_s = (int(self.due_ns[-1]) - time.monotonic_ns()) / NS_PER_S + ANSWER_S
         try:
-            with grpc.insecure_channel(address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
-                method = channel.stream_stream(
-                    "/sentra.v1.Ingest/Exchange", response_deserializer=events_pb2.IngestAck.FromString
-                )
-                for ack in method(self._paced(), metadata=metadata, timeout=wait_s):
-                    self._answered(ack)
-        except grpc.RpcError as error:
-            self.failure = f"{error.code().name}: {error.details()}"
+            self._exchange()
+        except CallFailed as error:
+            self.failure = str(error)
 
-    def _answered(self, ack: events_pb2.IngestAck) -> None:
-        if ack.acked_events:
-            self.answered_ns[ack.message - 1] = time.monotonic_ns()
-        self.refused.update(ack.refused_by_reason)
+    def _exchange(self) -> None:
+        secret = self._config.gateway_rules.token_secret
+        metadata = [(METADATA_KEY, mint_token(secret, None, time.time() + 600.0))] if secret else []
+        metadata.append((WITHIN_KEY, str(WITHIN_MS)))
+        call = Call(self._config.host, self._config.gateway_port, EXCHANGE, metadata)
+        try:
+            self._offer(call)
+            call.done()
+            give_up_ns = time.monotonic_ns() + int(ANSWER_S * NS_PER_S)
+            while not call.ended:
+                self._answered(call.receive(give_up_ns))
+                if time.monotonic_ns() >= give_up_ns:
+                    raise CallFailed(f"{grpc.StatusCode.DEADLINE_EXCEEDED.name}: no end within {ANSWER_S:.0f} s")
+        finally:
+            call.close()
 
-    def _paced(self) -> Iterator[bytes]:
-        for number, due_ns in enumerate(self.due_ns.tolist()):
-            while (now := time.monotonic_ns()) < due_ns:
-                time.sleep(max((due_ns - now) / NS_PER_S, TICK_S))
-            self.sent_ns[number] = now
-            yield self._messages[number]
+    def _offer(self, call: Call) -> None:
+        """Sends each message when it is due, or at once when it is late; reads answers while none is due."""
+        due_ns = self.due_ns.tolist()
+        sent = 0
+        while sent < len(due_ns) and not call.ended:
+            now = time.monotonic_ns()
+            if (due := bisect.bisect_right(due_ns, now, sent)) > sent:
+                call.send(self._messages[sent:due])
+                self.sent_ns[sent:due] = time.monotonic_ns()
+                sent = due
+            else:
+                now = due_ns[sent]
+            tick_ns = now + int(TICK_S * NS_PER_S)
+            while time.monotonic_ns() < tick_ns and not call.ended:
+                self._answered(call.receive(tick_ns))
+
+    def _answered(self, answers: list[bytes]) -> None:
+        now = time.monotonic_ns()
+        for answer in answers:
+            first = events_pb2.IngestAck.FromString(answer)
+            for ack in (first, *first.more):
+                if ack.acked_events:
+                    self.answered_ns[ack.message - 1] = now
+                elif not ack.message:
+                    self.failure = ack.detail
+                if ack.code:
+                    self.refused.update(ack.refused_by_reason)
 
 
 def encoded(config: RunConfig, due_ns: NDArray[np.int64], session: int) -> list[bytes]:

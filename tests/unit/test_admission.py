@@ -188,14 +188,25 @@ def test_what_comes_again_behind_later_events_is_refused_not_lost() -> None:
     assert offer([2, 3], session=2) == [3]
 
 
+def test_messages_together_are_charged_to_their_quotas_all_or_not_at_all() -> None:
+    admission = Admission(GatewayRules(quotas=(Quota(0, rate_eps=1.0, burst_events=3.0),)), TENANTS, 0)
+    assert not admission.admit_all(orders(4, tenant=0), 0, 0)
+    assert admission.admit_all(orders(3, tenant=0), 0, 0)  # nothing was charged for the four
+    assert not admission.admit_all(orders(1, tenant=0), 0, 0)
+    assert admission.admit_all(orders(9, tenant=1), 0, 0)  # has no quota
+    assert admission.admit_all(orders(1, tenant=0), NS_PER_S, 0)
+    assert not admission.admit_all(orders(2, tenant=[1, TENANTS]), 0, 0)
+
+
 def test_a_message_is_acknowledged_with_the_last_of_its_frames() -> None:
     async def story() -> None:
         batcher, book = Batcher(2, max_events=4, linger_ns=10), AckBook(2)
         first, second = orders(5), orders(1, key=0)
-        full = batcher.add(first, 0)
-        one = book.expect(batcher.last_frames(first))
-        full += batcher.add(second, 0)
-        two = book.expect(batcher.last_frames(second))
+        full, frames = batcher.place(first, np.zeros(5, np.int64), 0)
+        one = book.expect(frames.tolist())
+        filled, frames = batcher.place(second, np.zeros(1, np.int64), 0)
+        two = book.expect(frames.tolist())
+        full += filled
         everything = [*full, *batcher.close_all(1)]
         late = {frame.partition for frame in everything}
         assert late == {0, 1}
@@ -205,7 +216,7 @@ def test_a_message_is_acknowledged_with_the_last_of_its_frames() -> None:
         assert one.done()
         assert two.done()
         assert book.expect(batcher.closed_frames()).done()  # nothing is missing
-        assert not book.expect({0: frame_id(0, 99)}).done()
+        assert not book.expect([frame_id(0, 99)]).done()
 
     asyncio.run(story())
 

@@ -4,118 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import grpc
-import numpy as np
 
-from live_adapters.measurable import choose_ports
 from live_adapters.pipeline import events_pb2
-from live_adapters.pipeline.codec import blank_events, encode_ingest
-from live_adapters.pipeline.config import RunConfig
-from live_adapters.pipeline.gateway import Gateway, drain, start_server
-from live_adapters.pipeline.ingress.exchange import MAX_UNANSWERED
-from live_adapters.pipeline.ingress.intake import Intake
+from live_adapters.pipeline.gateway import drain
+from live_adapters.pipeline.ingress.exchange import MAX_UNANSWERED, WITHIN_KEY
 from live_adapters.pipeline.ingress.rules import GatewayRules
-from sentra_sim.scenario import load_scenario
-
-SCENARIO = load_scenario(Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml")
-ANSWER_S = 20.0
-
-
-class HeldKafka:
-    """Takes batches and acknowledges them when it is told to."""
-
-    def __init__(self) -> None:
-        self.held: list[tuple[int, asyncio.Future[None]]] = []  # events and delivery of a frame, in order
-
-    @property
-    def events(self) -> int:
-        """Events in frames that wait."""
-        return sum(events for events, _ in self.held)
-
-    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[None]:
-        delivery: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.held.append((batch.record_count(), delivery))
-        return delivery
-
-    def release(self, count: int | None = None) -> None:
-        now, self.held = self.held[:count], self.held[count:] if count is not None else []
-        for _, delivery in now:
-            delivery.set_result(None)
-
-
-class Client:
-    """Streams of `Exchange` and `Stream` to one gateway."""
-
-    def __init__(self, gateway: Gateway, kafka: HeldKafka, server: Any, channel: Any) -> None:
-        self.gateway, self.kafka, self.server = gateway, kafka, server
-        self.exchange = channel.stream_stream(
-            "/sentra.v1.Ingest/Exchange", response_deserializer=events_pb2.IngestAck.FromString
-        )
-        self.stream = channel.stream_unary(
-            "/sentra.v1.Ingest/Stream", response_deserializer=events_pb2.IngestSummary.FromString
-        )
-
-    async def ping(self) -> None:
-        """Goes through the gateway and back, so that all it was about to say has been said."""
-        call = self.exchange()
-        await call.write(encode_ingest(blank_events(0, 64), request_id=1))
-        assert (await call.read()).request_id == 1
-        await call.done_writing()
-        assert await call.read() is grpc.aio.EOF
-
-
-def play(tmp_path: Path, rules: GatewayRules, story: Callable[[Client], Awaitable[None]]) -> None:
-    async def main() -> None:
-        async with asyncio.timeout(ANSWER_S), client_of(tmp_path, rules) as client:
-            await story(client)
-
-    asyncio.run(main())
-
-
-@asynccontextmanager
-async def client_of(scratch: Path, rules: GatewayRules) -> AsyncIterator[Client]:
-    ports = choose_ports()
-    addresses = {"kafka": "", "postgres_dsn": "", "redis_host": "", "clickhouse_host": "", "topic": "t"}
-    config = RunConfig(
-        scenario=SCENARIO,
-        seed=1,
-        warmup_s=0.0,
-        load_s=1.0,
-        scratch=scratch,
-        redis_port=1,
-        clickhouse_port=1,
-        gateway_rules=rules,
-        **{f"{name}_port": port for name, port in ports.items()},  # type: ignore[arg-type]
-        **addresses,  # type: ignore[arg-type]
-    )
-    kafka = HeldKafka()
-    gateway = Gateway(Intake(config, kafka))
-    server = await start_server(gateway, config.host, config.gateway_port)
-    try:
-        async with grpc.aio.insecure_channel(f"{config.host}:{config.gateway_port}") as channel:
-            yield Client(gateway, kafka, server, channel)
-    finally:
-        await server.stop(grace=0)
-        await gateway.intake.sender.close()
-        gateway.intake.close()
-
-
-def orders(count: int, first: int = 1, tenant: int = 0) -> bytes:
-    events = blank_events(count, 64)
-    events["sequence"] = np.arange(first, first + count)
-    events["key"] = np.arange(first, first + count)
-    events["tenant"], events["session"] = tenant, 1
-    return encode_ingest(events, request_id=first)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    while not true():
-        await asyncio.sleep(0.001)
+from tests.unit.held_gateway import ANSWER_S, Client, orders, play, until
 
 
 def test_a_message_is_not_acknowledged_before_every_frame_of_it_is(tmp_path: Path) -> None:
@@ -237,6 +136,117 @@ def test_a_client_that_does_not_wait_for_its_answers_is_not_read_and_can_leave(t
         await until(lambda: client.gateway.state.open_streams == 0)
 
     play(tmp_path, GatewayRules(), story)
+
+
+def test_a_client_that_asks_for_it_gets_several_answers_as_one_and_each_still_for_its_own_message(
+    tmp_path: Path,
+) -> None:
+    async def story(client: Client) -> None:
+        together = client.exchange(metadata=((WITHIN_KEY, "1"),))
+        apart = client.exchange()
+        await together.write(orders(2))
+        for number in range(1, 5):
+            await together.write(orders(2, 10 * number + 1, tenant=10**6 if number == 3 else 0))
+        await apart.write(orders(2, 101))
+        await apart.write(orders(2, 111))
+        await until(lambda: client.gateway.state.received_events == 14)
+        await until(lambda: client.kafka.events == 12)
+        client.kafka.release()
+        acks: list[events_pb2.IngestAck] = []
+        answers = 0
+        while len(acks) < 5:
+            answer = await together.read()
+            acks += [answer, *answer.more]
+            answers += 1
+        assert answers < 5
+        assert [(ack.message, ack.request_id, ack.acked_events, ack.code) for ack in acks] == [
+            (1, 1, 2, 0),
+            (2, 11, 2, 0),
+            (3, 21, 2, 0),
+            (4, 31, 0, 3),
+            (5, 41, 2, 0),
+        ]
+        assert dict(acks[3].refused_by_reason) == {"unknown_tenant": 2}
+        # Who has not asked for it may be of a version that knows no `more`.
+        for first in (101, 111):
+            answer = await apart.read()
+            assert (answer.request_id, answer.acked_events, len(answer.more)) == (first, 2, 0)
+
+    play(tmp_path, GatewayRules(), story)
+
+
+def test_an_answer_is_held_back_no_longer_than_the_client_allows(tmp_path: Path) -> None:
+    async def story(client: Client) -> None:
+        call = client.exchange(metadata=((WITHIN_KEY, "300"),))
+        started = time.monotonic()
+        await call.write(orders(1, tenant=10**6))
+        answer = asyncio.create_task(call.read())
+        await until(lambda: client.gateway.state.received_events == 1)
+        await call.write(orders(1, 2, tenant=10**6))
+        await until(lambda: client.gateway.state.received_events == 2)
+        assert [ack.message for ack in (await answer, *(await answer).more)] == [1, 2]
+        assert 0.29 < time.monotonic() - started < ANSWER_S
+
+    play(tmp_path, GatewayRules(), story)
+
+
+def test_answers_are_not_held_back_for_more_than_a_stream_may_have_unanswered(tmp_path: Path) -> None:
+    async def story(client: Client) -> None:
+        call = client.exchange(metadata=((WITHIN_KEY, "0"),))
+        foreign = orders(1, tenant=10**6)
+        acks = 0
+
+        async def read() -> None:
+            nonlocal acks
+            while acks < 2 * MAX_UNANSWERED:
+                answer = await call.read()
+                acks += 1 + len(answer.more)
+
+        reading = asyncio.create_task(read())
+        for _ in range(2 * MAX_UNANSWERED):
+            await call.write(foreign)
+        await reading
+        assert acks == client.gateway.state.received_events == 2 * MAX_UNANSWERED
+
+    play(tmp_path, GatewayRules(), story)
+
+
+def test_a_time_for_answers_that_is_none_is_refused(tmp_path: Path) -> None:
+    async def story(client: Client) -> None:
+        for wrong in ("soon", "-1", "1001", "1.5"):
+            call = client.exchange(metadata=((WITHIN_KEY, wrong),))
+            await call.done_writing()
+            assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert await call.details() == (
+                f"sentra-answers-within-ms: must be a whole number from 0 to 1000, got '{wrong}'; "
+                "leave it out for an answer each"
+            )
+        assert client.gateway.state.counters()["refused_streams_malformed"] == 4
+
+    play(tmp_path, GatewayRules(), story)
+
+
+def test_a_client_that_goes_on_in_vain_is_told_so_at_once(tmp_path: Path) -> None:
+    async def story(client: Client) -> None:
+        call = client.exchange()
+        await call.write(orders(10))
+        await until(lambda: client.gateway.intake.in_flight_events == 10)
+        for number in range(3):
+            await call.write(orders(1, 11 + number))
+        await until(lambda: client.gateway.state.received_events == 13)
+        await until(lambda: client.kafka.events == 10)
+        client.kafka.release()
+        assert [(ack.acked_events, ack.code) for ack in [await call.read() for _ in range(4)]] == [
+            (10, 0),
+            (0, 8),
+            (0, 8),
+            (0, 8),
+        ]
+        last = await call.read()  # though the client sends no more
+        assert (last.message, last.code) == (0, 8)
+        assert "nothing was taken of 3 messages in a row" in last.detail
+
+    play(tmp_path, GatewayRules(max_in_flight_events=10, patience=3), story)
 
 
 async def summary(client: Client, messages: AsyncIterator[bytes]) -> events_pb2.IngestSummary:

@@ -40,6 +40,14 @@ class Marks:
             stale[mine] = sequence <= np.maximum.accumulate(before)
         return stale
 
+    def highest(self, session: int) -> int:
+        """Returns a session's mark, 0 when it has none."""
+        return self._highest.get(session, 0)
+
+    def raise_to(self, session: int, sequence: int) -> None:
+        """Raises a session's mark."""
+        self._highest[session] = sequence
+
     def accept(self, events: EventArray) -> None:
         """Raises the marks to these events, which are not stale."""
         for session, mine in _by_session(events):
@@ -52,7 +60,7 @@ class Admission:
     def __init__(self, rules: GatewayRules, tenants: int, now_ns: int) -> None:
         rules.check_tenants(tenants)
         self._rules = rules
-        self._tenants = tenants
+        self.tenants = tenants
         self.buckets = TokenBuckets(rules.quotas, tenants, now_ns) if rules.quotas else None
         share = np.ones(tenants)
         share[list(rules.silver)], share[list(rules.bronze)] = SILVER_SHARE, BRONZE_SHARE
@@ -74,7 +82,7 @@ class Admission:
         grant = read_token(self._rules.token_secret, token, now_s)
         if grant.tenants is None:
             return None
-        return np.isin(np.arange(self._tenants), list(grant.tenants))
+        return np.isin(np.arange(self.tenants), list(grant.tenants))
 
     def read(self, message: bytes) -> tuple[EventArray, int | None]:
         """Reads a message into its events and its request id.
@@ -130,6 +138,20 @@ class Admission:
             _mark(codes, Reason.QUOTA, lambda left: buckets.over(events["tenant"][left], now_ns))
         return codes if codes.any() else None
 
+    def takes_size(self, message_bytes: int, event_bytes: int) -> bool:
+        """Tells whether `read` takes a message, and events, of this length."""
+        most = self._rules.max_message_bytes
+        return message_bytes <= most and event_bytes - _FIXED_BYTES <= self._rules.max_attribute_bytes
+
+    def admit_all(self, events: EventArray, now_ns: int, in_flight_events: int) -> bool:
+        """Tells whether `judge` takes all of these events, of several messages, what their streams may send aside.
+
+        Only then their tenants' quotas are charged.
+        """
+        if in_flight_events + len(events) > self.least_bound or not self._plain(events):
+            return False
+        return self.buckets is None or self.buckets.take_all(events["tenant"], now_ns)
+
     def retry_after_s(self, events: EventArray, codes: Codes) -> float:
         """Returns how long a client should wait before it sends again what may be taken later; 0 when nothing may."""
         wait_s = 0.0
@@ -144,7 +166,7 @@ class Admission:
         """Tells whether every event has values that can be priced and ordered, at the least cost."""
         return bool(
             events["sequence"].min() > 0
-            and events["tenant"].max() < self._tenants
+            and events["tenant"].max() < self.tenants
             and events["intended_ns"].min() >= 0
             and np.isfinite(events["quantity"]).all()
             and np.isfinite(events["limit_price"]).all()
@@ -156,7 +178,7 @@ class Admission:
             (Reason.SEQUENCE, events["sequence"] == 0),
             (Reason.NOT_FINITE, ~finite),
             (Reason.TIME, events["intended_ns"] < 0),
-            (Reason.UNKNOWN_TENANT, events["tenant"] >= self._tenants),
+            (Reason.UNKNOWN_TENANT, events["tenant"] >= self.tenants),
         )
         choices = [np.uint8(CODE[reason]) for reason, _ in broken]
         return np.asarray(np.select([mask for _, mask in broken], choices, default=np.uint8(0)), dtype=np.uint8)

@@ -36,6 +36,15 @@ def frame_id(partition: int, sequence: int) -> int:
     return partition << _SEQUENCE_BITS | sequence
 
 
+def partition_of_frame(frame: int) -> int:
+    """Returns the partition of a frame's id.
+
+    >>> partition_of_frame(frame_id(5, 7))
+    5
+    """
+    return frame >> _SEQUENCE_BITS
+
+
 @dataclass
 class _Open:
     """The frame that a partition is filling."""
@@ -57,19 +66,37 @@ class Batcher:
         self._linger_ns = linger_ns
         self._open = [_Open() for _ in range(partitions)]
         self._closed = [0] * partitions
+        self._full: list[Frame] = []  # closed by the events that are being placed
         self._edges = np.arange(partitions + 1, dtype=np.int16)
 
     def add(self, events: EventArray, now_ns: int) -> list[Frame]:
         """Takes the events of a message; returns the frames that are full with them."""
+        return self.place(events, np.full(len(events), now_ns), now_ns)[0]
+
+    def place(
+        self, events: EventArray, received_ns: NDArray[np.int64], now_ns: int
+    ) -> tuple[list[Frame], NDArray[np.int64]]:
+        """Takes events, each with the time when it was received.
+
+        Returns:
+            The frames that are full with them, and the id of the frame that holds each event, shape (events,).
+        """
         partition = partition_of(events["key"], self._partitions)
         order = np.argsort(partition, kind="stable")
         blocks = events.view(f"V{events.itemsize}")[order]
+        received_ns = received_ns[order]
         bounds = np.searchsorted(partition[order], self._edges).tolist()
-        full: list[Frame] = []
+        sorted_frames = np.empty(len(events), dtype=np.int64)
         for number in range(self._partitions):
-            if bounds[number] < bounds[number + 1]:
-                self._fill(number, blocks[bounds[number] : bounds[number + 1]], now_ns, full)
-        return full
+            first, end = bounds[number], bounds[number + 1]
+            while first < end:
+                frame, taken = self._fill(number, blocks[first:end], int(received_ns[first]), now_ns)
+                sorted_frames[first : first + taken] = frame
+                first += taken
+        frames = np.empty_like(sorted_frames)
+        frames[order] = sorted_frames
+        full, self._full = self._full, []
+        return full, frames
 
     def due(self, now_ns: int) -> list[Frame]:
         """Closes and returns the frames whose linger is over."""
@@ -90,32 +117,27 @@ class Batcher:
         """Events in frames that are not closed yet."""
         return sum(filling.count for filling in self._open)
 
-    def closed_frames(self) -> dict[int, int]:
+    def closed_frames(self) -> list[int]:
         """Returns the id of the last closed frame of each partition."""
-        return {partition: frame_id(partition, closed) for partition, closed in enumerate(self._closed)}
-
-    def last_frames(self, events: EventArray) -> dict[int, int]:
-        """Returns, by partition, the last frame that holds any of these events, which were added last."""
-        touched = np.unique(partition_of(events["key"], self._partitions)).tolist()
-        return {p: frame_id(p, self._closed[p] + (1 if self._open[p].count else 0)) for p in touched}
+        return [frame_id(partition, closed) for partition, closed in enumerate(self._closed)]
 
     def _filling(self) -> list[int]:
         return [partition for partition in range(self._partitions) if self._open[partition].count]
 
-    def _fill(self, partition: int, blocks: Blocks, now_ns: int, full: list[Frame]) -> None:
-        while len(blocks):
-            filling = self._open[partition]
-            if filling.count and filling.parts[0].itemsize != blocks.itemsize:
-                full.append(self._close(partition, now_ns))
-                continue
-            if not filling.count:
-                filling.received_ns = now_ns
-            part = blocks[: self._max_events - filling.count]
-            filling.parts.append(part)
-            filling.count += len(part)
-            blocks = blocks[len(part) :]
-            if filling.count == self._max_events:
-                full.append(self._close(partition, now_ns))
+    def _fill(self, partition: int, blocks: Blocks, received_ns: int, now_ns: int) -> tuple[int, int]:
+        """Puts as many events into a partition's frame as it has room for; returns its id and how many."""
+        if self._open[partition].count and self._open[partition].parts[0].itemsize != blocks.itemsize:
+            self._full.append(self._close(partition, now_ns))
+        filling = self._open[partition]
+        if not filling.count:
+            filling.received_ns = received_ns
+        part = blocks[: self._max_events - filling.count]
+        filling.parts.append(part)
+        filling.count += len(part)
+        number = frame_id(partition, self._closed[partition] + 1)
+        if filling.count == self._max_events:
+            self._full.append(self._close(partition, now_ns))
+        return number, len(part)
 
     def _close(self, partition: int, now_ns: int) -> Frame:
         filling, self._open[partition] = self._open[partition], _Open()

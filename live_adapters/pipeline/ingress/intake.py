@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from live_adapters.pipeline.codec import EventArray
 from live_adapters.pipeline.config import RunConfig
@@ -40,8 +41,9 @@ class Intake:
         self.rules = config.gateway_rules
         self.admission = Admission(self.rules, tenants, time.monotonic_ns())
         self.state = GateState(tenants)
+        self.linger_s = station.linger_s
         self._batcher = Batcher(partitions, station.max_events, int(station.linger_s * NS_PER_S))
-        self._acks = AckBook(partitions)
+        self.acks = AckBook(partitions)
         self.sender = FrameSender(producer, config.topic, partitions, self._acked)
         self._frames = HopLog(config.scratch, *GATEWAY_FRAMES)
         self._intended = HopLog(config.scratch, *GATEWAY_INTENDED)
@@ -74,10 +76,19 @@ class Intake:
         codes = self.admission.judge(events, time.monotonic_ns(), allowed, marks, in_flight_events)
         return (events, None) if codes is None else (events[codes == 0], codes)
 
-    def buffer_awaited(self, events: EventArray) -> asyncio.Future[None]:
-        """Buffers events that are taken; the future is done when Kafka has them all."""
-        self.buffer(events)
-        return self._acks.expect(self._batcher.last_frames(events))
+    def admit_all(self, events: EventArray) -> bool:
+        """Takes events of several messages if all of them may be taken; otherwise nothing is counted."""
+        admitted = self.admission.admit_all(events, time.monotonic_ns(), self.in_flight_events)
+        self.state.received_events += len(events) if admitted else 0
+        return admitted
+
+    def place(self, events: EventArray, received_ns: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Buffers events that are taken; returns the frame of each, shape (events,): Kafka has it when it has the frame."""
+        full, frames = self._batcher.place(events, received_ns, time.monotonic_ns())
+        self.sender.put(full)
+        if self._timer is None:
+            self._arm()
+        return frames
 
     async def delay(self) -> None:
         """Waits as long as `PUT /chaos` says, before a message is looked at."""
@@ -87,9 +98,7 @@ class Intake:
     def buffer(self, events: EventArray) -> None:
         """Buffers events that are taken."""
         if len(events):
-            self.sender.put(self._batcher.add(events, time.monotonic_ns()))
-            if self._timer is None:
-                self._arm()
+            self.place(events, np.full(len(events), time.monotonic_ns()))
 
     async def flush(self) -> None:
         """Closes every open frame and waits until all frames closed by now are acknowledged.
@@ -99,7 +108,7 @@ class Intake:
         """
         self.sender.put(self._batcher.close_all(time.monotonic_ns()))
         # Not until nothing is in flight: beside a stream that goes on sending, that moment may never come.
-        delivered = self._acks.expect(self._batcher.closed_frames())
+        delivered = self.acks.expect(self._batcher.closed_frames())
         await asyncio.wait([delivered, self.sender.failure], return_when=asyncio.FIRST_COMPLETED)
         if not delivered.done():
             self.sender.failure.result()
@@ -137,4 +146,4 @@ class Intake:
         self._produced.append(np.array([(frame.frame, sent_ns)], dtype=PRODUCED))
         self.frames += 1
         self.state.acked_events += len(frame.events)
-        self._acks.acked(frame.partition, frame.frame)
+        self.acks.acked(frame.partition, frame.frame)
