@@ -147,7 +147,9 @@ def test_fetches_that_ended_end_the_polls(tmp_path: Path, broker: Broker) -> Non
         asyncio.run(story())
 
 
-def test_a_poll_tells_when_its_frames_came_and_keeps_the_times_of_those_that_wait(tmp_path: Path, broker: Broker) -> None:
+def test_a_poll_tells_when_its_frames_came_and_keeps_the_times_of_those_that_wait(
+    tmp_path: Path, broker: Broker
+) -> None:
     def pieces(*places: tuple[int, int, int]) -> Any:
         rows = np.zeros(len(places), dtype=PIECE)
         for name, column in zip(("frame", "partition", "next_offset"), zip(*places, strict=True), strict=True):

@@ -35,5 +35,7 @@ class Arrivals:
         places = list(zip(pieces["partition"].tolist(), pieces["next_offset"].tolist(), strict=True))
         found = [(frame, self._came.get(place)) for frame, place in zip(pieces["frame"].tolist(), places, strict=True)]
         self._log.append(np.array([(frame, *came) for frame, came in found if came], dtype=FETCHED))
-        ends = dict(places)  # pieces are in order, so the last one of a partition stays
+        ends: dict[int, int] = {}
+        for partition, end in places:
+            ends[partition] = max(end, ends.get(partition, end))
         self._came = {place: came for place, came in self._came.items() if place[1] > ends.get(place[0], -1)}
