@@ -60,6 +60,9 @@ class ConsumerGroup(Station):
     With `max_age_s` set, a consumer that is about to poll drops what waits first in its queue for as long as that was
     received longer ago: such frames end as `shed`. With `adaptive_gather` a consumer does not gather while more than half of
     `max_poll_events` a consumer waits in the log, and takes eight polls to come back to `gather_s` after that.
+
+    With `polls_ahead` 1 a consumer takes and prices its next poll while the one before is committed; commits stay in sequence. Only
+    the live worker does this: a simulation refuses it.
     """
 
     kind: Literal["consumer_group"]
@@ -83,6 +86,7 @@ class ConsumerGroup(Station):
     breaker: Breaker = Field(default=Breaker(), json_schema_extra=LATER)
     max_age_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
     adaptive_gather: bool = Field(default=False, json_schema_extra=LATER)
+    polls_ahead: Literal[0, 1] = Field(default=0, json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _room_for_replicas(self) -> Self:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from live_adapters.pipeline.ingress.intake import Intake
     from live_adapters.pipeline.releases.pricingpool import PricingPool
     from live_adapters.pipeline.subscriber import Deliveries
-    from live_adapters.pipeline.worker import Stores, Worker
+    from live_adapters.pipeline.worker import Worker
+    from live_adapters.pipeline.workerstores import Stores
 
 
 def gateway_metrics(intake: Intake) -> Iterable[Metric]:
