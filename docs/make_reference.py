@@ -43,6 +43,7 @@ BLOCKS = (
     shapes.Trace,
     schema.ClientRetry,
     schema.Admission,
+    schema.Backpressure,
     schema.TokenBucket,
     schema.Quota,
     schema.Host,

@@ -7,7 +7,7 @@ from typing import Literal
 from sentra_sim.engine.changes import Change, Operation
 from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only
 
-Actor = Literal["works", "release", "calls", "group", "consumer", "broker", "process", "host", "station"]
+Actor = Literal["works", "release", "calls", "group", "consumer", "broker", "process", "host", "station", "poison"]
 
 # Operations that one kind of thing alone knows.
 ONLY: dict[Operation, Actor] = {
@@ -26,6 +26,7 @@ ONLY: dict[Operation, Actor] = {
     "lossy": "host",
     "store-replicas": "station",
     "slow-clients": "station",
+    "poison": "poison",
 }
 
 

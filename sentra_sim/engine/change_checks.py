@@ -64,6 +64,18 @@ def _check_replicas(scenario: Scenario, change: Change) -> None:
         )
 
 
+def _check_poison(scenario: Scenario, change: Change) -> None:
+    name, group = only(scenario, ConsumerGroup)
+    if change.subject != name or group.poison_share is None:
+        raise InputError(
+            f"poison: must be of a consumer group that sets poison_share, got {change.subject!r}; write poison_share: 0 in {name!r}"
+        )
+    if not 0.0 <= change.value <= 1.0:
+        raise InputError(
+            f"poison: {name}: must be a share from 0 to 1, got {change.value}; 0.01 spoils one event in 100"
+        )
+
+
 def _check_consumer(scenario: Scenario, change: Change) -> None:
     if not consumer_numbers(scenario, change.subject):
         names = ", ".join(consumers(scenario))
@@ -131,4 +143,5 @@ CHECKS: dict[Actor, Callable[[Scenario, Change], None]] = {
     "process": check_process,
     "host": check_host,
     "station": _check_station,
+    "poison": _check_poison,
 }

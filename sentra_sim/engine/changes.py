@@ -28,6 +28,7 @@ Operation = Literal[
     "lossy",
     "store-replicas",
     "slow-clients",
+    "poison",
 ]
 
 
@@ -51,6 +52,7 @@ class Change(NamedTuple):
     | `start` | the same | it recovers, then serves again |
     | `store-replicas` | store with `flush_s` | how many replicas get polls, up to `max_replicas` |
     | `slow-clients` | edge with `subscribers` | share of its subscribers that are slow, 0 to 1 |
+    | `poison` | consumer group that sets `poison_share` | share of poison among the events that the batcher takes from now on |
     | `restart` | process | it ends and starts at once, cold; its jobs under way begin anew, as their callers try again |
     | `partition`, `heal` | broker | cut off from the other brokers, not from clients; reached again at once |
     | `slow` | broker | latency of its answers to clients and of its replication, s; `heal` takes it away |

@@ -47,7 +47,8 @@ class Plan:
     """What an engine plays.
 
     `first_event` has shape (messages + 1,): message m carries the events `first_event[m]` to `first_event[m + 1] - 1`.
-    `partition` has shape (events,); so has `place`, which tells a canary's events, where a pool has releases, else none.
+    `partition` has shape (events,); so has `place`, which tells a canary's events, where a pool has releases, else none; so has
+    `poison`, where a share of the events may be: an event is if its number, drawn evenly from 0 to 1, is below that share.
     `multipliers` holds, by (owner, purpose), the factors with mean one by which the demands or
     delays of that purpose are multiplied, in order of use; a constant one has shape (1,). `phase` holds, by the same
     key, at which fraction of its period a background job first runs or a limit on CPU is first refilled, or how far a consumer
@@ -65,6 +66,7 @@ class Plan:
     multipliers: dict[tuple[str, str], NDArray[np.float64]]
     phase: dict[tuple[str, str], float]
     place: NDArray[np.int64]
+    poison: NDArray[np.float64]
 
     @property
     def cap_s(self) -> float:
@@ -120,6 +122,7 @@ def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None 
         multipliers={key: _multipliers(entry, seed, like) for key, entry in streams.items()},
         place=places_of(offered.keys).astype(np.int64) if has_releases(scenario) else np.zeros(0, dtype=np.int64),
         phase={key: float(stream(seed, key[0], f"{key[1]}-phase").random()) for key in _periodic(scenario, streams)},
+        poison=_poison(scenario, len(partition), seed),
     )
 
 
@@ -153,6 +156,12 @@ def calls_may_fail(scenario: Scenario) -> bool:
     """Tells whether a station that consumers call may fail."""
     stations = scenario.stations.values()
     return any(isinstance(station, Pool | Store) and station.failure is not None for station in stations)
+
+
+def backs_off(scenario: Scenario) -> bool:
+    """Tells whether consumers may have to try something again."""
+    group = only(scenario, ConsumerGroup)[1]
+    return calls_may_fail(scenario) or (group.poison_share is not None and not group.dlq)
 
 
 def station_of(owner: str) -> str:
@@ -206,6 +215,11 @@ def _periodic(scenario: Scenario, streams: Iterable[tuple[str, str]]) -> Iterato
     yield from ((replica_name(name, number), HEARTBEAT) for number in range(group.most_replicas))
 
 
+def _poison(scenario: Scenario, events: int, seed: int) -> NDArray[np.float64]:
+    name, group = only(scenario, ConsumerGroup)
+    return stream(seed, name, "poison").random(events if group.poison_share is not None else 0)
+
+
 def _pause_streams(owner: str, pauses: tuple[Pause, ...], cap_s: float) -> Iterator[Stream]:
     for number, pause in enumerate(pauses):
         count = math.ceil(2.0 * cap_s / pause.gap.mean_s) + MIN_PAUSES if pause.gap.mean_s > 0.0 else MANY_PAUSES
@@ -247,7 +261,7 @@ def _streams(scenario: Scenario, messages: int, frames: int, seconds: float) -> 
         yield from _station_streams(name, station, messages, frames, seconds)
         if isinstance(station, Pool | Store) and station.failure is not None:
             yield Stream(name, "failure", UNIFORM, frames)
-        if isinstance(station, ConsumerGroup) and calls_may_fail(scenario):
+        if isinstance(station, ConsumerGroup) and backs_off(scenario):
             for number in range(station.most_replicas):
                 yield Stream(replica_name(name, number), "jitter", UNIFORM, frames)
         if isinstance(station, Pool):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sentra_sim.engine.changes import Change, Simulation, play
 from sentra_sim.engine.compiled import CompiledSimulation
+from sentra_sim.engine.parted import part
 from sentra_sim.engine.plan import Plan, prepare
 from sentra_sim.engine.reference import ReferenceSimulation
 from sentra_sim.engine.releasemetrics import release_metrics
@@ -95,7 +96,7 @@ def simulate(
     simulation = start(plan, engine=engine)
     if control is not None:
         control(simulation, plan)
-    trace = simulation.trace()
+    trace = part(plan, simulation.trace())
     frames = _frames_table(plan, trace)
     cpu = CpuSeries(processes(scenario), trace.cpu_s)
     metrics = [metrics_table(frames, scenario, cpu), *release_metrics(trace.release_jobs, trace.cpu_s.shape[1])]

@@ -1,8 +1,8 @@
-"""What stores and edges count during a run, by name: whatever no hop of a frame shows."""
+"""What stores, edges and the batcher count during a run, by name: whatever no hop of a frame shows."""
 
 from __future__ import annotations
 
-from sentra_sim.scenario import Broadcast, Pool, Scenario, Store
+from sentra_sim.scenario import Batcher, Broadcast, Pool, Scenario, Store
 
 TRANSACTIONAL = ("commits", "flushes", "images", "checkpoints", "retried", "recoveries", "relayed")
 COLUMNAR = ("inserts", "parts", "most_parts", "merges", "merged_rows", "delayed_inserts", "refused_inserts")
@@ -10,6 +10,9 @@ EDGE = (
     *("writes", "drops", "reconnects", "replayed", "gap", "redone", "recoveries"),
     *("slow_offered", "slow_delivered", "slow_pending", "slow_wait_s", "slow_wait_max_s"),
 )
+
+# Of a batcher under backpressure: events shed for it, how often it began, and for how long in all it held.
+BACKPRESSURE = ("backpressure_shed", "backpressure_periods", "backpressure_s")
 
 TIERS = 16  # of the sizes of a columnar store's parts; what the last one holds is merged into itself
 
@@ -30,4 +33,6 @@ def tallies_of(scenario: Scenario) -> dict[str, tuple[str, ...]]:
             kinds[name] = COLUMNAR
         elif isinstance(station, Broadcast) and station.subscribers is not None:
             kinds[name] = EDGE
+        elif isinstance(station, Batcher) and station.admission and station.admission.backpressure:
+            kinds[name] = BACKPRESSURE
     return kinds

@@ -43,6 +43,8 @@ class Trace:
     `frame`: by offered event, shape (events,); NOT_TAKEN where no frame took it before the run ended, EVENT_SHED where the batcher
     refused it, the last time that it was sent.
     `repeats`: by frame, how many events it carried that an earlier one, or it itself, had taken already; not among its `events`.
+    `poison`: by offered event, whether it fails whenever it is processed, shape (events,); empty where none may. `dead`: by frame, how
+    many of its events were so and were put aside or dropped; of a frame that did not end so as a whole the others went on.
     `sends`: by message, how often it was sent, shape (messages,); empty without impatient clients.
     `cpu_s`: CPU seconds by process in the order of `processes` and whole second, shape (processes, seconds).
     `host_busy_s`: the same by host, shape (hosts, seconds).
@@ -65,6 +67,13 @@ class Trace:
     tallies: NDArray[np.float64]
     repeats: NDArray[np.int32]
     sends: NDArray[np.int32]
+    dead: NDArray[np.int32]
+    poison: NDArray[np.bool_]
+
+
+def clip_attempts(attempts: NDArray[np.int64]) -> NDArray[np.int16]:
+    """Returns attempts as a trace holds them: 32,767 stands for that many or more."""
+    return np.minimum(attempts, np.iinfo(np.int16).max).astype(np.int16)
 
 
 def settle(scenario: Scenario, outcome: NDArray[np.int8], hops_s: NDArray[np.float64]) -> NDArray[np.int8]:

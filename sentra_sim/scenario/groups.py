@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from sentra_sim.scenario.blocks import LATER, Demand, Hop, Model, Name
+from sentra_sim.scenario.blocks import LATER, Demand, Hop, Model, Name, Share
 from sentra_sim.scenario.stations import Station
 
 Rebalance = Literal["eager", "cooperative", "static"]
@@ -15,12 +15,19 @@ Rebalance = Literal["eager", "cooperative", "static"]
 class Retry(Model):
     """How a failed call is made again: after a pause drawn evenly from zero to `base_s`, doubled with each failure up to `cap_s`.
 
-    That is full jitter (Brooker, "Exponential backoff and jitter", 2015). What has failed `attempts` times is given up.
+    That is full jitter (Brooker, "Exponential backoff and jitter", 2015). What has failed `attempts` times (0: nothing) is
+    given up.
     """
 
-    attempts: PositiveInt = 5
+    attempts: NonNegativeInt = 5
     base_s: NonNegativeFloat = 0.05
     cap_s: NonNegativeFloat = 2.0
+
+    @model_validator(mode="after")
+    def _pauses_for_ever(self) -> Self:
+        if self.attempts == 0 and not (self.base_s > 0.0 and self.cap_s > 0.0):
+            raise ValueError("must have base_s and cap_s above 0 with attempts: 0")
+        return self
 
 
 class Breaker(Model):
@@ -57,6 +64,10 @@ class ConsumerGroup(Station):
 
     A call that fails is made again as `retry` says; each consumer has a circuit `breaker` for each station that it calls. A poll whose
     call is given up goes to the dead-letter queue as it is: the calls after it are left out, its frames end as `dlq`.
+    A share `poison_share` of the events fail whenever they are processed; it may change while the pipeline runs if it is set. They
+    are put aside at once, as dead letters, and leave the rest of their frame and poll alone, as the live worker has it. With `dlq:
+    false` there is no dead-letter queue. A consumer then processes a poll with such events again and again as `retry` says, and all
+    its partitions stand meanwhile, for ever with `attempts: 0`; what it gives up, events or polls, is dropped, and ends as `lost`.
     With `max_age_s` set, a consumer that is about to poll drops what waits first in its queue for as long as that was
     received longer ago: such frames end as `shed`. With `adaptive_gather` a consumer does not gather while more than half of
     `max_poll_events` a consumer waits in the log, and takes eight polls to come back to `gather_s` after that.
@@ -87,6 +98,8 @@ class ConsumerGroup(Station):
     max_age_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
     adaptive_gather: bool = Field(default=False, json_schema_extra=LATER)
     polls_ahead: Literal[0, 1] = Field(default=0, json_schema_extra=LATER)
+    poison_share: Share | None = Field(default=None, json_schema_extra=LATER)
+    dlq: bool = Field(default=True, json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _room_for_replicas(self) -> Self:

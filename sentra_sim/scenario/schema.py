@@ -16,7 +16,16 @@ from sentra_sim.scenario.groups import Breaker, ConsumerGroup, Retry
 from sentra_sim.scenario.logs import Log
 from sentra_sim.scenario.offer import Load, Step
 from sentra_sim.scenario.places import Host, Neighbour, Pause, Warmup
-from sentra_sim.scenario.stations import Admission, Batcher, ClientRetry, Quota, Source, Station, TokenBucket
+from sentra_sim.scenario.stations import (
+    Admission,
+    Backpressure,
+    Batcher,
+    ClientRetry,
+    Quota,
+    Source,
+    Station,
+    TokenBucket,
+)
 from sentra_sim.scenario.stores import Blocking, Checkpoint, Merges, Pool, Recovery, Relay, Release, Store
 
 __all__ = [
@@ -25,6 +34,7 @@ __all__ = [
     "Admission",
     "AnyStation",
     "Background",
+    "Backpressure",
     "Batcher",
     "Blocking",
     "Bound",

@@ -69,14 +69,34 @@ class Quota(TokenBucket):
     tenant: NonNegativeInt
 
 
+class Backpressure(Model):
+    """What the batcher does while the consumer group is behind: it takes nothing.
+
+    It looks at the group's lag (events acknowledged and not taken by a poll yet) every `poll_s`. From the look that finds more than
+    `high_events` on it sheds every event (RESOURCE_EXHAUSTED), until a look finds at most `low_events`. With `hold_acks` it takes
+    events in the meantime, but keeps the log's acknowledgements back, in their order: `max_in_flight_events` then fills up.
+    """
+
+    high_events: PositiveInt
+    low_events: NonNegativeInt
+    poll_s: PositiveFloat = 1.0
+    hold_acks: bool = False
+
+    @model_validator(mode="after")
+    def _high_above_low(self) -> Self:
+        if self.low_events > self.high_events:
+            raise ValueError(f"must have low_events no higher than high_events ({self.high_events})")
+        return self
+
+
 class Admission(Model):
     """What the batcher takes, decided event by event after `receive`, as by the rules of the live gateway's `Exchange`.
 
     `quotas` are of single tenants, `key_quota` is the bucket of every key by itself. `max_in_flight_events` bounds the events taken
     and not yet acknowledged by the log. `guaranteed` of that room is reserved for the tenants in proportion to `weights` (equal by
     default); the rest is for whoever comes, for `bronze` tenants until half of it is in use, for `silver` ones until three
-    quarters, for all others until it is full. An event that may not be taken is shed (RESOURCE_EXHAUSTED); it has cost its
-    part of `receive`.
+    quarters, for all others until it is full. `backpressure` comes before all that. An event that may not be taken is shed
+    (RESOURCE_EXHAUSTED); it has cost its part of `receive`.
     """
 
     quotas: tuple[Quota, ...] = ()
@@ -86,6 +106,7 @@ class Admission(Model):
     bronze: tuple[NonNegativeInt, ...] = ()
     guaranteed: Annotated[float, Field(ge=0.0, le=1.0)] = 0.0
     weights: tuple[PositiveFloat, ...] = ()
+    backpressure: Backpressure | None = Field(default=None, json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _one_rule_a_tenant(self) -> Self:
@@ -96,6 +117,8 @@ class Admission(Model):
             raise ValueError(f"must have one quota a tenant, not {named}")
         if self.max_in_flight_events is None and (self.silver or self.bronze or self.guaranteed or self.weights):
             raise ValueError("must have max_in_flight_events with classes, guaranteed or weights")
+        if self.max_in_flight_events is None and self.backpressure is not None and self.backpressure.hold_acks:
+            raise ValueError("must have max_in_flight_events with hold_acks; held acknowledgements bound nothing else")
         return self
 
 

@@ -29,6 +29,9 @@ def all_changes(draw: st.DrawFn, scenario: Scenario) -> list[Change]:
     ]
     found = [*of_group, *draw(broker_changes(scenario)), *draw(host_changes(scenario)), *draw(store_changes(scenario))]
     times_s = st.sampled_from([0.05, 0.1, 0.15, 0.2])
+    if scenario.stations["group"].poison_share is not None:  # type: ignore[union-attr]
+        spoils = st.builds(Change, times_s, st.just("poison"), st.just("group"), st.sampled_from([0.0, 0.2, 1.0]))
+        found += draw(st.lists(spoils, max_size=2))
     for name, station in scenario.stations.items():
         if isinstance(station, Pool) and station.releases:
             subjects = st.sampled_from([f"{name}/{release}" for release in station.releases])
@@ -57,3 +60,7 @@ def _check_books(trace: Trace) -> None:
     assert (trace.attempts >= 1).all()
     assert (trace.cpu_s >= 0.0).all()
     assert np.isfinite(trace.tallies).all()
+    assert (trace.dead <= trace.events).all()
+    if len(trace.poison):
+        bad = np.bincount(trace.frame[trace.poison & (trace.frame >= 0)], minlength=len(trace.events))
+        assert ((trace.dead == 0) | (trace.dead == bad)).all()

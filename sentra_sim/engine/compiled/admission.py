@@ -6,6 +6,7 @@ from sentra_sim.engine.compiled.clients import impatient
 from sentra_sim.engine.compiled.memory import (
     Row,
     Sim,
+    acked_frame_at,
     bucket_at,
     cold,
     copies_of,
@@ -14,6 +15,7 @@ from sentra_sim.engine.compiled.memory import (
     event_message_at,
     message_at,
     plain,
+    pressure_of,
     repeats_of,
     tenant_at,
 )
@@ -30,6 +32,9 @@ def holds(sim: Sim, bucket: Row) -> bool:
 @plain
 def admit(sim: Sim, event: int) -> bool:
     """Takes an event, or tells that it is shed."""
+    if sim.pressed and not pressure_of(sim).hold_acks:
+        pressure_of(sim).backpressure_shed += 1
+        return False
     key = event_key_at(sim, event).value
     tenant = tenant_at(sim, key % sim.tenant_count)
     beyond = tenant.in_flight >= tenant.reserved
@@ -62,6 +67,17 @@ def carry(sim: Sim, frame: int, event: int, fresh: int) -> None:
 
 @cold
 def tell_acked(sim: Sim, frame: int) -> None:
+    """Tells the gate and the clients of a frame's acknowledgement, unless that is kept back."""
+    pressure = pressure_of(sim)
+    if sim.pressed and pressure.hold_acks:
+        acked_frame_at(sim, pressure.acked).value = frame
+        pressure.acked += 1
+    else:
+        tell_clients(sim, frame)
+
+
+@cold
+def tell_clients(sim: Sim, frame: int) -> None:
     """Tells the gate and the clients of a frame's acknowledgement."""
     if sim.gated:
         tell_gone(sim, frame)

@@ -19,7 +19,7 @@ from sentra_sim.engine.compiled.memory import (
     plain,
 )
 from sentra_sim.engine.compiled.queues import put
-from sentra_sim.engine.compiled.releases import link_event
+from sentra_sim.engine.compiled.releases import note_event
 from sentra_sim.engine.trace import EVENT_SHED, OPEN, SAME_MOMENT_S
 
 
@@ -62,8 +62,8 @@ def buffer_tracked(sim: Sim, message: int) -> None:
         if taken_by.value < 0:
             taken_by.value = row.frame
             carry(sim, row.frame, event, 1)
-            if sim.by_key:
-                link_event(sim, row.frame, event)
+            if sim.noted:
+                note_event(sim, row.frame, event)
         else:
             carry(sim, row.frame, event, 0)
         row.room -= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import CALL, delay_of, push
+from sentra_sim.engine.compiled.hosts import run_job
 from sentra_sim.engine.compiled.memory import (
     Sim,
     breaker_at,
@@ -15,7 +16,7 @@ from sentra_sim.engine.compiled.memory import (
     replica_at,
 )
 from sentra_sim.engine.compiled.polls import offer_last
-from sentra_sim.engine.trace import DLQ, OPEN
+from sentra_sim.engine.trace import OPEN
 
 
 @cold
@@ -41,9 +42,12 @@ def call_after(sim: Sim, owner: int, wait: float) -> None:
 
 @cold
 def call(sim: Sim, owner: int, life: int) -> None:
-    """Hands a poll to the station that it is to be handed to, unless its consumer has ended."""
+    """Hands a poll to the station that it is to be handed to, or processes it again, unless its consumer has ended."""
     replica = replica_at(sim, owner)
-    if life == replica.life:
+    if life == replica.life and replica.call < 0:
+        poll = poll_at(sim, replica.poll)
+        run_job(sim, replica.thread, replica.process_work, poll.frames, poll.events)
+    elif life == replica.life:
         offer_last(sim, call_at(sim, replica.call).value, replica.poll)
 
 
@@ -62,7 +66,7 @@ def goes_again(sim: Sim, owner: int) -> bool:
         for at in range(poll.first, poll.first + poll.frames):
             frame = frame_at(sim, poll_frame_at(sim, at).value)
             if frame.outcome == OPEN:
-                frame.outcome = DLQ
+                frame.outcome = sim.given_up
         replica.call = sim.call_count - 1
         return False
     for at in range(poll.first, poll.first + poll.frames):

@@ -50,6 +50,8 @@ def apply_change(plan: Plan, tables: Tables, change: Change) -> None:
                 change_host(state, HOST_OPERATIONS.index(change.operation), number, 0.0)
         case "host":
             _change_host(plan, tables, change)
+        case "poison":
+            state["poison_share"] = change.value
         case "station":
             _change_station(plan, tables, change)
 

@@ -8,7 +8,6 @@ from sentra_sim.engine.compiled.calls import begin_call, goes_again
 from sentra_sim.engine.compiled.hosts import amount, run_job, spend
 from sentra_sim.engine.compiled.membership import after_poll
 from sentra_sim.engine.compiled.memory import (
-    Row,
     Sim,
     call_at,
     cgroup_at,
@@ -18,12 +17,12 @@ from sentra_sim.engine.compiled.memory import (
     plain,
     poll_at,
     poll_frame_at,
-    repeats_of,
     replica_at,
     request_at,
     request_frame_at,
     thread_at,
 )
+from sentra_sim.engine.compiled.poison import sift
 from sentra_sim.engine.compiled.polls import offer_frame, offer_last, stamp
 from sentra_sim.engine.plan import GROWING_POLLS
 from sentra_sim.engine.trace import SHED
@@ -110,13 +109,6 @@ def adapt(sim: Sim, owner: int) -> None:
         replica.gather = min(sim.gather, replica.gather + sim.gather / GROWING_POLLS)
 
 
-@cold
-def drop_repeats(sim: Sim, poll: Row) -> None:
-    """Leaves those events of a poll that it is the first to bring."""
-    for at in range(poll.first, poll.first + poll.frames):
-        poll.events -= repeats_of(sim, poll_frame_at(sim, at).value).value
-
-
 @plain
 def consumer_done(sim: Sim, owner: int) -> None:
     """Goes on with a replica's poll after its fetch, its processing, a call or its finish."""
@@ -129,8 +121,8 @@ def consumer_done(sim: Sim, owner: int) -> None:
         stamp(sim, replica.poll, 3)
         run_job(sim, replica.thread, replica.process_work, poll.frames, poll.events)
         return
-    if sim.retrying and replica.call == 0:
-        drop_repeats(sim, poll)
+    if sim.sifted and replica.call == 0 and not sift(sim, owner):
+        return
     if replica.call < sim.call_count and sim.may_fail:
         begin_call(sim, owner)
     elif replica.call < sim.call_count:

@@ -39,6 +39,7 @@ from sentra_sim.engine.compiled.consumers import replied, resume
 from sentra_sim.engine.compiled.hosts import charge_unfinished, end_slice, leave_sharing
 from sentra_sim.engine.compiled.jobs import got, put_last
 from sentra_sim.engine.compiled.memory import Sim, inline, ring_at, station_at, thread_at
+from sentra_sim.engine.compiled.pressure import begin_pressure, end_pressure
 from sentra_sim.engine.compiled.queues import get_job, match_jobs
 from sentra_sim.engine.compiled.rare import rare_event
 from sentra_sim.engine.compiled.requests import acked, fetched
@@ -114,6 +115,7 @@ def begin(tables: Any) -> None:
                 push(sim, 0.0, GOT, first, NONE)
     if sim.replica_lag > 0.0:
         push(sim, sim.replica_lag / 2.0, LAG, NONE, NONE)
+    begin_pressure(sim)
     source_next(sim)
     for number in range(sim.background_count):
         tick_wait(sim, number)
@@ -155,5 +157,6 @@ def finish(tables: Any) -> None:
     sim = tables[0]
     charge_unfinished(sim)
     count_open(sim)
+    end_pressure(sim)
     for number in range(sim.edge_count):
         count_pending(sim, number)

@@ -178,7 +178,7 @@ def end(sim: Sim, number: int) -> None:
     """Ends a consumer's process; the next has a thread of its own."""
     member = replica_at(sim, number)
     member.alive, member.leaving, member.giving_up, member.waiting = 0, 0, 0, 0
-    member.gather = sim.gather
+    member.gather, member.tries = sim.gather, 0
     thread_at(sim, member.thread).finished = -1.0
     cgroup_at(sim, thread_at(sim, member.thread).cgroup).done = 0.0
     for at in range(number * sim.call_count, (number + 1) * sim.call_count):

@@ -13,8 +13,8 @@ import numba
 from numba import types
 from numba.extending import intrinsic
 
+from sentra_sim.engine.compiled import poison_tables, tracking
 from sentra_sim.engine.compiled import tables as t
-from sentra_sim.engine.compiled import tracking
 from sentra_sim.engine.trace import RELEASE_JOB
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -113,4 +113,8 @@ release_job_at = _table(lambda sim, number: _row(sim.release_jobs, number, RELEA
 owner_at = _table(lambda sim, partition: _row(sim.owners, partition, t.OWNER))
 breaker_at = _table(lambda sim, number: _row(sim.breakers, number, t.BREAKER))
 cgroup_at = _table(lambda sim, number: _row(sim.cgroups, number, t.CGROUP))
+pressure_of = _table(lambda sim: _row(sim.pressures, 0, tracking.PRESSURE))
+acked_frame_at = _table(lambda sim, place: _row(sim.acked_frames, place, t.INDEX))
+event_poison_at = _table(lambda sim, event: _row(sim.event_poison, event, t.NUMBER))
+spoilt_at = _table(lambda sim, frame: _row(sim.frame_poison, frame, poison_tables.SPOILT))
 vacation_at = _table(lambda sim, number: _row(sim.vacations, number, t.VACATION))

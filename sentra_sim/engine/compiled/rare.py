@@ -7,6 +7,7 @@ from sentra_sim.engine.compiled.calendar import (
     HEAR,
     IMPATIENT,
     READY,
+    RESEND,
     RESUMED,
     STORE_COMMITTED,
     TAKEN_OVER,
@@ -19,6 +20,7 @@ from sentra_sim.engine.compiled.cluster import broker_event
 from sentra_sim.engine.compiled.consumers import resume
 from sentra_sim.engine.compiled.membership import expire, member_ready
 from sentra_sim.engine.compiled.memory import Sim, cold
+from sentra_sim.engine.compiled.pressure import look_at_lag
 from sentra_sim.engine.compiled.rebalances import hear, take_over
 from sentra_sim.engine.compiled.transactions import store_event
 from sentra_sim.engine.compiled.vacations import refill, throttle, turn
@@ -37,8 +39,10 @@ def rare_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
         store_event(sim, kind, subject, detail)
     elif kind == IMPATIENT:
         impatient(sim, subject, detail)
-    else:
+    elif kind == RESEND:
         resend(sim, subject)
+    else:
+        look_at_lag(sim)
 
 
 @cold

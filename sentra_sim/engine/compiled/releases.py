@@ -19,22 +19,33 @@ from sentra_sim.engine.compiled.memory import (
     release_at,
     release_job_at,
     split_at,
+    spoilt_at,
     station_at,
     thread_at,
     work_at,
 )
+from sentra_sim.engine.compiled.poison import spoils
 
 
 @cold
-def link_events(sim: Sim, message: int) -> None:
-    """Lists the events of a message with their frames, the last one first."""
+def note_events(sim: Sim, message: int) -> None:
+    """Notes the events of a message with their frames."""
     for event in range(first_event_at(sim, message).value, first_event_at(sim, message + 1).value):
-        link_event(sim, frame_of(sim.event_frame, event).value, event)
+        note_event(sim, frame_of(sim.event_frame, event).value, event)
+
+
+@plain
+def note_event(sim: Sim, frame: int, event: int) -> None:
+    """Notes of an event what its frame tells others: that it is poison or, as then no pool will see it, its key."""
+    if sim.poisonous and spoils(sim, event):
+        spoilt_at(sim, frame).bad += 1
+    elif sim.by_key:
+        link_event(sim, frame, event)
 
 
 @plain
 def link_event(sim: Sim, frame: int, event: int) -> None:
-    """Lists an event with its frame."""
+    """Lists an event with its frame, before those that came earlier."""
     mark = mark_at(sim, frame)
     next_event_at(sim, event).value = mark.last_event
     mark.last_event = event

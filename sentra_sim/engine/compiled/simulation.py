@@ -13,7 +13,7 @@ from sentra_sim.engine.compiled.tables import Tables, build_tables
 from sentra_sim.engine.compiled.tracking import tracked
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.tallies import tallies_of
-from sentra_sim.engine.trace import Rows, Trace, View, host_busy, settle, used_seconds
+from sentra_sim.engine.trace import Rows, Trace, View, clip_attempts, host_busy, settle, used_seconds
 from sentra_sim.scenario import processes
 
 FIRST_ROOM = 1024
@@ -129,16 +129,24 @@ def _trace(plan: Plan, tables: Tables) -> Trace:
         canary_events=_canary_events(tables, count),
         release_jobs=tables.arrays["release_jobs"][: int(tables.state["release_jobs_done"][0])].copy(),
         outcome=settle(plan.scenario, frames["outcome"].astype(np.int8), hops_s),
-        attempts=frames["attempts"].astype(np.int16),
+        attempts=clip_attempts(frames["attempts"]),
         tallies=_tallies(plan, tables),
         repeats=repeats.astype(np.int32),
         sends=tables.arrays["messages"]["sends"].astype(np.int32) if retrying else np.empty(0, np.int32),
+        dead=_dead(plan, tables, count),
+        poison=tables.arrays["event_poison"][: len(plan.poison)] < 0.0,
     )
 
 
 def _tallies(plan: Plan, tables: Tables) -> NDArray[np.float64]:
     counted = [tables.tally_row(name)[tally] for name, names in tallies_of(plan.scenario).items() for tally in names]
     return np.array(counted, dtype=np.float64)
+
+
+def _dead(plan: Plan, tables: Tables, frames: int) -> NDArray[np.int32]:
+    if not len(plan.poison):
+        return np.zeros(frames, dtype=np.int32)
+    return tables.arrays["frame_poison"]["dead"][:frames].astype(np.int32)
 
 
 def _canary_events(tables: Tables, frames: int) -> NDArray[np.int32]:

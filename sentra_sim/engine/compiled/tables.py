@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from sentra_sim.engine.cgroups import accounts, first_cgroups
 from sentra_sim.engine.compiled.host_tables import HostRows
+from sentra_sim.engine.compiled.poison_tables import poison_arrays, poison_settings
 from sentra_sim.engine.compiled.store_tables import StoreRoles, StoreRows
-from sentra_sim.engine.compiled.tracking import tracking_arrays, tracking_settings
+from sentra_sim.engine.compiled.tracking import pressed, tracking_arrays, tracking_settings
 from sentra_sim.engine.network import ways
 from sentra_sim.engine.plan import (
     HEARTBEAT,
@@ -23,6 +24,7 @@ from sentra_sim.engine.plan import (
     Plan,
     background_owners,
     background_purpose,
+    backs_off,
     broker_name,
     calls_may_fail,
     release_name,
@@ -55,7 +57,8 @@ ADDRESSES = (
     "marks next_event place splits releases release_jobs owners breakers "
     "cgroups vacations "
     "stores commands columnars writers tiers edges slow_classes "
-    "messages event_copies frame_copies frame_repeats event_key event_message tenants buckets"
+    "messages event_copies frame_copies frame_repeats event_key event_message tenants buckets pressures acked_frames "
+    "event_poison frame_poison"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
@@ -79,7 +82,7 @@ STATE = _record(
     "timer_set closing_head closing_tail "
     "max_events in_flight max_poll_events "
     "acks replication_factor min_in_sync high_watermark unclean controller request_room event_bytes "
-    "lag_events by_key canary release_jobs_done "
+    "lag_events by_key canary release_jobs_done pressed poisonous noted dead_letters given_up sifted "
     "orphan_head orphan_tail protocol preparing last_mark reread keeps_first effect idempotent "
     "may_fail retry_attempts breaker_failures breaker_probes adaptive joined_count "
     "loss_draws "
@@ -88,7 +91,7 @@ STATE = _record(
     "now seconds linger gather "
     "broker_session_timeout retry_backoff retry_backoff_max delivery_timeout restart preferred_election replica_lag "
     "controller_election disk "
-    "shadow_share heartbeat session_timeout join ready retry_base retry_cap breaker_open max_age adapt_events "
+    "shadow_share heartbeat session_timeout join ready retry_base retry_cap breaker_open max_age adapt_events poison_share "
     "retry_timeout retry_tokens budget_ratio budget_burst",
 )
 INDEX = _record("value")
@@ -134,7 +137,7 @@ SHARD = _record(
 COPY = _record("behind frames events catching_up", "lag at")  # a shard's replicas: number * replication factor + step
 REPLICA = _record(
     "thread fetch_work process_work finish_work head tail waiting poll call dedupe_work "
-    "life session alive joined starting returning leaving giving_up fenced heard told held space attempt jitter",
+    "life session alive joined starting returning leaving giving_up fenced heard told held space attempt tries jitter",
     "phase ceiling gather",
 )
 BREAKER = _record("failures opened passed", "until")  # of a consumer, for one station that it calls
@@ -340,8 +343,8 @@ class _Builder:
             "store_count": len(self.special.stores),
             "edge_count": len(self.special.edges),
         }
-        arrays |= tracking_arrays(plan)
-        self._fill(self._settings() | tracking_settings(plan))
+        arrays |= tracking_arrays(plan) | poison_arrays(plan)
+        self._fill(self._settings() | tracking_settings(plan) | poison_settings(plan))
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
         station_rows = {name: number for number, name in enumerate(self.served)}
         return Tables(
@@ -350,8 +353,8 @@ class _Builder:
             works_of=self.works_of,
             release_rows=self.release_rows,
             station_rows=station_rows,
-            kind_of=self.special.kind_of,
-            store_of=self.special.row_of,
+            kind_of=self.special.kind_of | dict.fromkeys(pressed(plan), "pressures"),
+            store_of=self.special.row_of | dict.fromkeys(pressed(plan), 0),
         )
 
     def _fill(self, values: Mapping[str, float]) -> None:
@@ -548,7 +551,7 @@ class _Builder:
         ]
 
     def _jitter(self, owner: str) -> int:
-        return self._delay((owner, "jitter"), Delay(mean_s=1.0)) if calls_may_fail(self.plan.scenario) else -1
+        return self._delay((owner, "jitter"), Delay(mean_s=1.0)) if backs_off(self.plan.scenario) else -1
 
     def _served(self, name: str) -> dict[str, float]:
         station = self.plan.scenario.stations[name]

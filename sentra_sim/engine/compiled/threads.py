@@ -13,7 +13,7 @@ from sentra_sim.engine.compiled.log import appended, copied, produce, write
 from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, cold, command_at, inline, thread_at
 from sentra_sim.engine.compiled.parts import inserted, merged
 from sentra_sim.engine.compiled.relay import relay_done
-from sentra_sim.engine.compiled.releases import link_events, split_done
+from sentra_sim.engine.compiled.releases import note_events, split_done
 from sentra_sim.engine.compiled.served import served
 from sentra_sim.engine.compiled.source import source_next
 from sentra_sim.engine.compiled.stores import written
@@ -61,8 +61,8 @@ def done(sim: Sim, thread: int) -> None:  # noqa: PLR0912 - one branch a role
             buffer_tracked(sim, ref)
         else:
             buffer(sim, ref)
-            if sim.by_key and not sim.full:
-                link_events(sim, ref)
+            if sim.noted and not sim.full:
+                note_events(sim, ref)
         next_job(sim, thread)
     elif role == LOG:
         if ref < 0:  # its broker has stopped meanwhile

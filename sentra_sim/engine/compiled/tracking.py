@@ -17,12 +17,23 @@ COPY = np.dtype([(name, np.int64) for name in ("event", "fresh", "next")], align
 TENANT = np.dtype(
     [(name, np.int64) for name in ("in_flight", "reserved", "quota")] + [("bound", np.float64)], align=True
 )
+PRESSURE = np.dtype(
+    [(name, np.int64) for name in ("high", "low", "hold_acks", "backpressure_shed", "backpressure_periods", "acked")]
+    + [(name, np.float64) for name in ("poll", "since", "backpressure_s")],
+    align=True,
+)
 BUCKET = np.dtype([(name, np.float64) for name in ("rate", "burst", "tokens", "filled")], align=True)
 
 
 def tracked(plan: Plan) -> bool:
     """Tells whether copies of events are tracked: a rule of admission or an impatient client needs it."""
     return only(plan.scenario, Source)[1].retry is not None or only(plan.scenario, Batcher)[1].admission is not None
+
+
+def pressed(plan: Plan) -> list[str]:
+    """Returns the name of the batcher if it is under backpressure."""
+    name, batcher = only(plan.scenario, Batcher)
+    return [name] if batcher.admission and batcher.admission.backpressure else []
 
 
 def tracking_arrays(plan: Plan) -> dict[str, NDArray[Any]]:
@@ -42,6 +53,8 @@ def tracking_arrays(plan: Plan) -> dict[str, NDArray[Any]]:
         "event_message": np.ascontiguousarray(offered.message, np.int64) if on else np.zeros(1, np.int64),
         "tenants": tenants,
         "buckets": buckets,
+        "pressures": _pressures(plan),
+        "acked_frames": np.zeros(frames + 1 if pressed(plan) else 1, np.int64),  # whose acknowledgement is held
     }
 
 
@@ -65,6 +78,16 @@ def tracking_settings(plan: Plan) -> dict[str, float]:
             "retry_tokens": retry.budget_burst,
         }
     return found
+
+
+def _pressures(plan: Plan) -> NDArray[np.void]:
+    rules = only(plan.scenario, Batcher)[1].admission
+    spec = rules.backpressure if rules else None
+    row = np.zeros(1, PRESSURE)
+    if spec:
+        row["high"], row["low"], row["poll"] = spec.high_events, spec.low_events, spec.poll_s
+        row["hold_acks"] = spec.hold_acks
+    return row
 
 
 def _tenants_and_buckets(rules: Admission, plan: Plan) -> tuple[NDArray[np.void], NDArray[np.void]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sentra_sim.engine.admission import tenant_bounds
 from sentra_sim.engine.reference.clients import Clients
+from sentra_sim.engine.reference.pressure import Pressure
 from sentra_sim.engine.reference.world import Frame, World
 from sentra_sim.scenario import Batcher, only
 from sentra_sim.scenario.keys import tenant_of
@@ -36,11 +37,14 @@ class Gate:
         self.in_flight = [0] * load.tenants
         self.shared = 0  # events in flight beyond their tenants' reserved room
         self.quota = {quota.tenant: Bucket(quota.rate_eps, quota.burst_events) for quota in spec.quotas}
+        self.pressure = Pressure(world, spec.backpressure) if spec.backpressure else None
         each = spec.key_quota
         self.key_quota = [Bucket(each.rate_eps, each.burst_events) for _ in range(load.keys)] if each else []
 
     def admit(self, event: int) -> bool:
         """Takes an event, or tells that it is shed."""
+        if self.pressure is not None and self.pressure.refuses():
+            return False
         tenant, now_s = self.tenant[event], self.world.env.now
         beyond = self.in_flight[tenant] >= self.reserved[tenant]
         if beyond and self.shared >= self.bound[tenant]:
@@ -71,6 +75,9 @@ class Tracking:
 
     def __init__(self, gate: Gate | None, clients: Clients | None) -> None:
         self.gate, self.clients = gate, clients
+        self.pressure = gate.pressure if gate is not None else None
+        if self.pressure is not None:
+            self.pressure.tell = self._tell
 
     def admit(self, event: int) -> bool:
         """Asks the gate, if there is one."""
@@ -82,7 +89,11 @@ class Tracking:
             self.clients.refused(event)
 
     def acked(self, frames: list[Frame]) -> None:
-        """Tells of the acknowledgement of frames."""
+        """Tells of the acknowledgement of frames, unless that is kept back."""
+        if self.pressure is None or not self.pressure.holds(frames):
+            self._tell(frames)
+
+    def _tell(self, frames: list[Frame]) -> None:
         for frame in frames:
             self.gone(frame)
             if self.clients is not None:
@@ -103,6 +114,8 @@ def make_tracking(world: World, clients: Clients | None) -> Tracking | None:
     if rules is None and clients is None:
         return None
     tracking = Tracking(Gate(world, rules) if rules else None, clients)
+    if tracking.pressure is not None:
+        world.counts[only(world.scenario, Batcher)[0]] = tracking.pressure.tallies
     world.on_acked.append(tracking.acked)
     world.on_gone.append(tracking.gone)
     return tracking

@@ -23,6 +23,7 @@ class BatcherModel:
         self.jobs = simpy.Store(world.env)
         self.open: list[Frame | None] = [None] * log.spec.partitions
         self.partition: list[int] = world.plan.partition.tolist()
+        self.notes = bool(world.place) or world.poison.may_be
         self.timer_set = False
         self.lateness = Draws(world.plan.multipliers[self.name, "timer"])
         world.env.process(self._serve())
@@ -53,8 +54,8 @@ class BatcherModel:
             frame = self.open[self.partition[event]] or self._open(self.partition[event])
             self.world.event_frame[event] = frame.number
             frame.events += 1
-            if self.world.place:
-                frame.members.append(event)
+            if self.notes:
+                self._note(frame, event)
             if frame.events == self.spec.max_events:
                 self._close(frame, full)
         self._send(full)
@@ -72,8 +73,8 @@ class BatcherModel:
             fresh = bool(taken_by[event] < 0)
             if fresh:
                 taken_by[event] = frame.number
-                if self.world.place:
-                    frame.members.append(event)
+                if self.notes:
+                    self._note(frame, event)
             frame.copies.append((event, fresh))
             frame.repeats += not fresh
             frame.events += 1
@@ -82,6 +83,13 @@ class BatcherModel:
         self._send(full)
         if refused:
             tracking.refused(message.start)
+
+    def _note(self, frame: Frame, event: int) -> None:
+        """Notes of an event what its frame tells others: that it is poison or, as then no pool will see it, its key."""
+        if self.world.poison.spoils(event):
+            frame.bad += 1
+        elif self.world.place:
+            frame.members.append(event)
 
     def _open(self, partition: int) -> Frame:
         world = self.world

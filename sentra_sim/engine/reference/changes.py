@@ -40,6 +40,8 @@ def apply_change(simulation: ReferenceSimulation, change: Change) -> None:
                 change_process(world.cgroups[number], change)
         case "host":
             _change_host(simulation, change)
+        case "poison":
+            world.poison.share = change.value
         case "station":
             _change_station(world, change)
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import deque
 from collections.abc import Generator
 
 import simpy
 
-from sentra_sim.engine.plan import GROWING_POLLS, HEARTBEAT, LAG_POLLS, calls_may_fail, replica_name
+from sentra_sim.engine.plan import GROWING_POLLS, HEARTBEAT, LAG_POLLS, backs_off, replica_name
 from sentra_sim.engine.reference.calls import Breaker
 from sentra_sim.engine.reference.hosts import Draws
 from sentra_sim.engine.reference.member import Member
 from sentra_sim.engine.reference.membership import Membership
 from sentra_sim.engine.reference.served import make_served
 from sentra_sim.engine.reference.world import Batch, Frame, Process, World
-from sentra_sim.engine.trace import DLQ, OPEN, SHED
+from sentra_sim.engine.trace import DLQ, LOST, OPEN, SHED
 from sentra_sim.scenario import ConsumerGroup, Log, only
 
 
@@ -30,6 +31,7 @@ class ConsumerModel:
         partitions = only(world.scenario, Log)[1].partitions
         self.owner = [partition % self.spec.replicas for partition in range(partitions)]  # -1: nobody for now
         self.orphans: deque[Frame] = deque()  # frames of partitions that nobody owns
+        self.given_up = DLQ if self.spec.dlq else LOST  # how it ends
         self.membership = Membership(world, self)
         for member in self.members[: self.spec.replicas]:
             member.alive = member.joined = True
@@ -42,7 +44,7 @@ class ConsumerModel:
         )
         thread = world.thread(world.process[self.name], low=self.spec.low_priority, replica=number)
         member = Member(number, world.plan.phase[owner, HEARTBEAT], fetch, process, finish, dedupe, thread)
-        if calls_may_fail(world.scenario):
+        if backs_off(world.scenario):
             member.jitter = Draws(world.plan.multipliers[owner, "jitter"])
         return member
 
@@ -98,8 +100,12 @@ class ConsumerModel:
                 yield thread.spend(busy_s, spec.process, poll.events)
             else:
                 yield thread.run(member.process, len(poll.frames), poll.events)
+            if world.poison.may_be and any(frame.bad for frame in poll.frames):
+                if not spec.dlq:
+                    yield from self._process_again(member, poll)
+                self._put_aside(poll)
             poll.events -= sum(frame.repeats for frame in poll.frames)
-            for number in range(len(self.called)):
+            for number in range(len(self.called) if poll.frames else 0):
                 yield from self._call(member, number, poll)
                 if poll.failed:
                     break
@@ -112,7 +118,7 @@ class ConsumerModel:
         """Calls a station until the call does not fail or is given up."""
         env, retry, breaker = self.world.env, self.spec.retry, member.breakers[number]
         ceiling_s, wait_s = min(retry.cap_s, retry.base_s), 0.0
-        for attempt in range(1, retry.attempts + 1):
+        for attempt in itertools.count(1):
             wait_s = max(wait_s, breaker.wait_s(env.now))
             if wait_s > 0.0:
                 yield env.timeout(wait_s)
@@ -125,15 +131,43 @@ class ConsumerModel:
             breaker.note(env.now, failed=poll.failed)
             if not poll.failed:
                 return
-            if attempt < retry.attempts:
-                for frame in poll.frames:
-                    frame.attempts += 1
-                assert member.jitter is not None
-                wait_s = ceiling_s * member.jitter.next()
-                ceiling_s = min(retry.cap_s, ceiling_s * 2.0)
+            if attempt == retry.attempts:
+                break
+            for frame in poll.frames:
+                frame.attempts += 1
+            assert member.jitter is not None
+            wait_s = ceiling_s * member.jitter.next()
+            ceiling_s = min(retry.cap_s, ceiling_s * 2.0)
         for frame in poll.frames:
             if frame.outcome == OPEN:
-                frame.outcome = DLQ
+                frame.outcome = self.given_up
+
+    def _process_again(self, member: Member, poll: Batch) -> Generator[simpy.Event, None, None]:
+        """Processes a poll with poison events, which cannot pass, until they are given up."""
+        retry = self.spec.retry
+        ceiling_s = min(retry.cap_s, retry.base_s)
+        for _ in itertools.count() if retry.attempts == 0 else range(retry.attempts - 1):
+            for frame in poll.frames:
+                frame.attempts += 1
+            assert member.jitter is not None
+            wait_s = ceiling_s * member.jitter.next()
+            ceiling_s = min(retry.cap_s, ceiling_s * 2.0)
+            if wait_s > 0.0:
+                yield self.world.env.timeout(wait_s)
+            yield member.thread.run(member.process, len(poll.frames), poll.events)
+
+    def _put_aside(self, poll: Batch) -> None:
+        """Parts a poll from its poison events; a frame that brings nothing else ends with them."""
+        kept = []
+        for frame in poll.frames:
+            frame.dead = frame.bad
+            if 0 < frame.bad == frame.events - frame.repeats:
+                frame.outcome = self.given_up
+                poll.events -= frame.events
+            else:
+                poll.events -= frame.bad
+                kept.append(frame)
+        poll.frames = kept
 
     def _shed(self, member: Member) -> None:
         """Drops what has waited for too long, from the first frame on."""

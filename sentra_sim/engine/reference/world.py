@@ -18,10 +18,11 @@ from sentra_sim.engine.plan import LIMIT_PHASE, LOSS, Plan, station_of
 from sentra_sim.engine.reference.hosts import Cgroup, Draws, Host, Thread, Work
 from sentra_sim.engine.reference.limits import Limit
 from sentra_sim.engine.reference.network import Link, crossing_s
+from sentra_sim.engine.reference.poison import Poison
 from sentra_sim.engine.reference.sharing import SharingHost
 from sentra_sim.engine.reference.slicing import SliceHost
 from sentra_sim.engine.tallies import tallies_of
-from sentra_sim.engine.trace import DUPLICATE, OPEN, RELEASE_JOB, Trace, host_busy, settle, used_seconds
+from sentra_sim.engine.trace import DUPLICATE, OPEN, RELEASE_JOB, Trace, clip_attempts, host_busy, settle, used_seconds
 from sentra_sim.scenario import ConsumerGroup, hop_edges, only, processes
 from sentra_sim.scenario.schema import Delay, Demand
 from sentra_sim.scenario.topology import effect_hop
@@ -46,6 +47,8 @@ class Frame:
     outcome: int = OPEN
     attempts: int = 1
     repeats: int = 0
+    bad: int = 0  # events that fail whenever they are processed
+    dead: int = 0  # those of them that were put aside or dropped
     copies: list[tuple[int, bool]] = field(default_factory=list)  # events, and whether for the first time; if tracked
 
 
@@ -109,9 +112,11 @@ class World:
         self.effect = self.hop[effect_hop(plan.scenario)]
         self.idempotent = only(plan.scenario, ConsumerGroup)[1].idempotent
         self.place: list[int] = plan.place.tolist()
+        self.poison = Poison(plan)
         self.releases: ReleasesModel | None = None
         self.release_jobs: list[tuple[float, ...]] = []
         self.stores: dict[str, Special] = {}  # stores and edges with timers and tallies, which changes may be about
+        self.counts: dict[str, Callable[[], dict[str, float]]] = {}  # tallies of what is no `Special`
         self.on_acked: list[Callable[[list[Frame]], None]] = []
         self.on_gone: list[Callable[[Frame], None]] = []  # of frames that the producer gives up
         self.sends: list[int] = []  # by message, if clients are impatient
@@ -138,14 +143,17 @@ class World:
             canary_events=np.array([frame.canary_events for frame in self.frames], dtype=np.int32),
             release_jobs=np.array(self.release_jobs, dtype=RELEASE_JOB),
             outcome=settle(plan.scenario, np.array([frame.outcome for frame in self.frames], dtype=np.int8), hops_s),
-            attempts=np.array([frame.attempts for frame in self.frames], dtype=np.int16),
+            attempts=clip_attempts(np.array([frame.attempts for frame in self.frames], dtype=np.int64)),
             tallies=self._tallies(),
             repeats=np.array([frame.repeats for frame in self.frames], dtype=np.int32),
             sends=np.array(self.sends, dtype=np.int32),
+            dead=np.array([frame.dead for frame in self.frames], dtype=np.int32),
+            poison=self.poison.bad,
         )
 
     def _tallies(self) -> NDArray[np.float64]:
-        counted = {name: self.stores[name].tallies() for name in tallies_of(self.scenario)}
+        counts = {name: station.tallies for name, station in self.stores.items()} | self.counts
+        counted = {name: counts[name]() for name in tallies_of(self.scenario)}
         return np.array([value for tallies in counted.values() for value in tallies.values()], dtype=np.float64)
 
     def _cgroup(self, number: int, spec: CgroupSpec) -> Cgroup:
