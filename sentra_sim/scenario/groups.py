@@ -60,6 +60,11 @@ class ConsumerGroup(Station):
     With `max_age_s` set, a consumer that is about to poll drops what waits first in its queue for as long as that was
     received longer ago: such frames end as `shed`. With `adaptive_gather` a consumer does not gather while more than half of
     `max_poll_events` a consumer waits in the log, and takes eight polls to come back to `gather_s` after that.
+
+    A consumer has one fetch at each broker. With `fetch_min_bytes` above 1 (fetch.min.bytes) it waits there until what the broker
+    leads of the consumer's partitions comes to so many bytes, or until it has waited for `fetch_max_wait_s` (fetch.max.wait.ms,
+    500 ms): fewer and fuller polls at low load, for a later delivery. Its answer takes the log's `fetch`, and the next fetch is at the
+    broker when that has come.
     """
 
     kind: Literal["consumer_group"]
@@ -83,6 +88,8 @@ class ConsumerGroup(Station):
     breaker: Breaker = Field(default=Breaker(), json_schema_extra=LATER)
     max_age_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
     adaptive_gather: bool = Field(default=False, json_schema_extra=LATER)
+    fetch_min_bytes: PositiveInt = Field(default=1, json_schema_extra=LATER)
+    fetch_max_wait_s: PositiveFloat = Field(default=0.5, json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _room_for_replicas(self) -> Self:

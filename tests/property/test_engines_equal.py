@@ -16,6 +16,7 @@ from tests.property import vary_hosts
 from tests.property.vary_arrivals import vary_arrivals
 from tests.property.vary_group import vary_group
 from tests.property.vary_log import vary_log
+from tests.property.vary_mechlog import vary_mechlog
 from tests.property.vary_stores import store_changes, vary_stores
 
 UNEVEN = {
@@ -268,6 +269,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     }
     vary_hosts.vary(draw, changes)
     vary_arrivals(draw, changes)
+    vary_mechlog(draw, changes)
     return bare(changes)
 
 

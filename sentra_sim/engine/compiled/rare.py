@@ -7,6 +7,7 @@ from sentra_sim.engine.compiled.calendar import (
     HEAR,
     IMPATIENT,
     READY,
+    RESEND,
     RESUMED,
     STORE_COMMITTED,
     TAKEN_OVER,
@@ -17,6 +18,7 @@ from sentra_sim.engine.compiled.calls import call
 from sentra_sim.engine.compiled.clients import impatient, resend
 from sentra_sim.engine.compiled.cluster import broker_event
 from sentra_sim.engine.compiled.consumers import resume
+from sentra_sim.engine.compiled.fetches import fetch_event
 from sentra_sim.engine.compiled.membership import expire, member_ready
 from sentra_sim.engine.compiled.memory import Sim, cold
 from sentra_sim.engine.compiled.rebalances import hear, take_over
@@ -37,8 +39,10 @@ def rare_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
         store_event(sim, kind, subject, detail)
     elif kind == IMPATIENT:
         impatient(sim, subject, detail)
-    else:
+    elif kind == RESEND:
         resend(sim, subject)
+    else:
+        fetch_event(sim, kind, subject, detail)
 
 
 @cold

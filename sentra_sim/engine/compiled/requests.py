@@ -5,6 +5,7 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.admission import tell_acked
 from sentra_sim.engine.compiled.calendar import ACK, AVAILABLE, NONE, delay_of, push
 from sentra_sim.engine.compiled.consumers import available
+from sentra_sim.engine.compiled.fetches import begin_waiting, let_fetch, serves
 from sentra_sim.engine.compiled.memory import (
     Sim,
     broker_at,
@@ -68,6 +69,8 @@ def send(sim: Sim, number: int) -> None:
     else:
         request_at(sim, shard.open_tail).next = number
     shard.open_tail = number
+    if sim.parking:
+        begin_waiting(sim, number)
     leader = broker_at(sim, shard.leader)
     put(sim, leader.server, leader.append_work, number)
 
@@ -124,6 +127,9 @@ def offer_early(sim: Sim, number: int) -> None:
 @plain
 def offer(sim: Sim, number: int) -> None:
     """Lets consumers fetch a request."""
+    if sim.parking:
+        let_fetch(sim, number)
+        return
     leader = broker_at(sim, shard_at(sim, request_at(sim, number).shard).leader)
     push(sim, delay_of(sim, leader.fetch_delay) + leader.latency, AVAILABLE, number, NONE)
 
@@ -145,13 +151,6 @@ def fetched(sim: Sim, number: int) -> None:
     else:
         request_at(sim, shard.held_tail).held_next = number
     shard.held_tail = number
-
-
-@inline
-def serves(sim: Sim, number: int) -> bool:
-    """Tells whether a shard's leader answers clients."""
-    leader = shard_at(sim, number).leader
-    return leader >= 0 and broker_at(sim, leader).up != 0  # type: ignore[no-any-return]
 
 
 @plain

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from sentra_sim.engine.compiled.admission import tell_gone
 from sentra_sim.engine.compiled.calendar import NONE, RETRY, push
+from sentra_sim.engine.compiled.fetches import serves
 from sentra_sim.engine.compiled.memory import Sim, frame_at, hop_at, plain, request_at, request_frame_at, shard_at
-from sentra_sim.engine.compiled.requests import close_request, new_request, send, send_request, serves
+from sentra_sim.engine.compiled.requests import close_request, new_request, send, send_request
 from sentra_sim.engine.compiled.tables import ACKS_ALL
 from sentra_sim.engine.trace import SHED
 

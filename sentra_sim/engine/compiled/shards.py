@@ -6,6 +6,7 @@ A replica is given as its step in the order of the shard's replicas; sets of rep
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import NONE, PREFER, push
+from sentra_sim.engine.compiled.fetches import let_fetch_list
 from sentra_sim.engine.compiled.memory import (
     Sim,
     broker_at,
@@ -183,7 +184,25 @@ def elect(sim: Sim, number: int, broker: int) -> None:
         elif not request.lost:
             offer(sim, at)
         at = request.held_next
+    if sim.parking:
+        offer_again(sim, number, clean != 0)
     bring_up_others(sim, number)
+
+
+@plain
+def offer_again(sim: Sim, number: int, clean: bool) -> None:
+    """Lets what no leader was there for be fetched from the new one, unless that does not have it."""
+    shard = shard_at(sim, number)
+    step = step_of(sim, number, shard.leader)
+    unfetched = shard.unfetched_head
+    shard.unfetched_head = -1
+    frame = unfetched
+    while frame >= 0:
+        request = request_at(sim, frame_at(sim, frame).request)
+        if not clean and not (request.have >> step) & 1 and not request.lost:
+            lose_request(sim, frame_at(sim, frame).request)
+        frame = frame_at(sim, frame).next
+    let_fetch_list(sim, unfetched, shard.leader)
 
 
 @plain
@@ -205,9 +224,11 @@ def lose_request(sim: Sim, at: int) -> None:
     request = request_at(sim, at)
     request.lost = 1
     if not request.fetched:
-        sim.lag_events -= request.events
         for place in range(request.first, request.first + request.frames):
-            frame_at(sim, request_frame_at(sim, place).value).outcome = LOST
+            frame = frame_at(sim, request_frame_at(sim, place).value)
+            if not (sim.parking and frame.fetched):
+                sim.lag_events -= frame.events
+                frame.outcome = LOST
 
 
 @plain

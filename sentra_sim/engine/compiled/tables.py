@@ -55,6 +55,7 @@ ADDRESSES = (
     "marks next_event place splits releases release_jobs owners breakers "
     "cgroups vacations "
     "stores commands columnars writers tiers edges slow_classes "
+    "fetches "
     "messages event_copies frame_copies frame_repeats event_key event_message tenants buckets"
 )
 COUNTS = (
@@ -83,6 +84,7 @@ STATE = _record(
     "orphan_head orphan_tail protocol preparing last_mark reread keeps_first effect idempotent "
     "may_fail retry_attempts breaker_failures breaker_probes adaptive joined_count "
     "loss_draws "
+    "parking "
     "tracked gated retrying copy_count shared tenant_count key_quota "
     "resend_server resend_work backoff_delay retries budgeted",
     "now seconds linger gather "
@@ -113,7 +115,7 @@ SERVER = _record("head tail idle_head idle_tail")
 NODE = _record("work ref next")
 WORK = _record("draw_start draw_count drawn", "job frame event factor cold tau")
 DELAY = _record("draw_start draw_count drawn crosses from_host to_host", "mean")
-FRAME = _record("partition events poll next outcome attempts")
+FRAME = _record("partition events poll next outcome attempts request fetched")
 OPEN = _record("frame room")
 # `have`, `needs`, `sent` and `in_sync` are sets of replicas, bits by their step in the order of the shard's replicas.
 REQUEST = _record(
@@ -128,7 +130,7 @@ BROKER = _record(
 )
 SHARD = _record(
     "leader in_sync outstanding blocked stopped head tail open_head open_tail returned_head returned_tail "
-    "held_head held_tail frames events",
+    "held_head held_tail frames events unfetched_head unfetched_tail",
     "backoff",
 )
 COPY = _record("behind frames events catching_up", "lag at")  # a shard's replicas: number * replication factor + step
@@ -170,6 +172,7 @@ EDGE = _record(
 )
 SLOW_CLASS = _record("edge connected", "part share clients backoff unsent behind missed clock left")
 COMMAND = _record("work child thread store running", "every first")
+FETCH = _record("head tail answer away timed answers broker", "min_bytes bytes since wait")
 
 
 SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
@@ -319,6 +322,7 @@ class _Builder:
             ),
             "cgroups": _rows(CGROUP, rows.cgroups),
             "vacations": _rows(VACATION, rows.vacations),
+            "fetches": _rows(FETCH, self._fetches()),
         }
         counts = {
             "room": room,
@@ -384,6 +388,7 @@ class _Builder:
             "disk": log.disk_bytes_per_s,
             "event_bytes": plan.scenario.load.event_bytes,
             "max_poll_events": group.max_poll_events,
+            "parking": group.fetch_min_bytes > 1,
             "gather": group.gather_s,
             "orphan_head": -1,
             "protocol": PROTOCOLS[group.rebalance],
@@ -518,13 +523,25 @@ class _Builder:
 
     def _shards(self) -> list[dict[str, float]]:
         log = only(self.plan.scenario, Log)[1]
-        ends = dict.fromkeys(("head", "open_head", "open_tail", "returned_head", "held_head"), -1)
+        ends = dict.fromkeys(("head", "open_head", "open_tail", "returned_head", "held_head", "unfetched_head"), -1)
         in_sync = (1 << log.replication_factor) - 1
         return [{"leader": number, "in_sync": in_sync, **ends} for number in range(log.brokers)]
 
     def _copies(self) -> list[dict[str, float]]:
         log = only(self.plan.scenario, Log)[1]
         return [{"catching_up": -1}] * (log.brokers * log.replication_factor)
+
+    def _fetches(self) -> list[dict[str, float]]:
+        """Returns the fetches that wait: of consumers, then of nobody, which wait for nothing, each at every broker."""
+        brokers = only(self.plan.scenario, Log)[1].brokers
+        group = only(self.plan.scenario, ConsumerGroup)[1]
+        if group.fetch_min_bytes == 1:
+            return []
+        return [
+            {"head": -1, "broker": broker, "min_bytes": min_bytes, "wait": group.fetch_max_wait_s}
+            for min_bytes in (*([group.fetch_min_bytes] * group.most_replicas), 0)
+            for broker in range(brokers)
+        ]
 
     def _replicas(self) -> list[dict[str, float]]:
         name, group = only(self.plan.scenario, ConsumerGroup)

@@ -7,6 +7,7 @@ import simpy
 from sentra_sim.engine.plan import broker_name
 from sentra_sim.engine.reference.cluster import Cluster
 from sentra_sim.engine.reference.consumers import ConsumerModel
+from sentra_sim.engine.reference.fetches import ConsumerFetches
 from sentra_sim.engine.reference.hosts import Work
 from sentra_sim.engine.reference.request import Request
 from sentra_sim.engine.reference.shard import Shard
@@ -23,6 +24,8 @@ class LogModel:
         self.brokers = [Broker(self, number) for number in range(self.spec.brokers)]
         self.cluster = Cluster(self)
         self.shards = [Shard(self, number) for number in range(self.spec.brokers)]
+        waits = consumers.spec.fetch_min_bytes > 1
+        self.consumer_fetches = ConsumerFetches(self) if waits else None
 
     def produce(self, closed: Batch) -> None:
         """Queues frames for their leaders; those of one shard go with one request."""

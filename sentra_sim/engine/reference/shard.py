@@ -9,6 +9,7 @@ from sentra_sim.engine.reference.world import Frame
 from sentra_sim.engine.trace import LOST, SHED
 
 if TYPE_CHECKING:
+    from sentra_sim.engine.reference.fetches import ConsumerFetches
     from sentra_sim.engine.reference.log import LogModel
 
 
@@ -28,6 +29,7 @@ class Shard:
         self.open: dict[Request, None] = {}  # sent, and not yet both acknowledged and on all in-sync replicas
         self.returned: list[Request] = []  # to be sent again
         self.held: list[Request] = []  # to be fetched when there is a leader
+        self.unfetched: list[tuple[Request, Frame]] = []  # the same, where fetches wait
         self.frames = self.events = 0  # appended so far
         self.behind: dict[
             int, tuple[int, int]
@@ -136,6 +138,9 @@ class Shard:
             self._offer(request)
 
     def _offer(self, request: Request) -> None:
+        if self.log.consumer_fetches is not None:
+            self.log.consumer_fetches.offer([(request, frame) for frame in request.frames], self.leader)
+            return
         latency_s = self.cluster.latency_s[self.leader]
         self.log.brokers[self.leader].after_fetch(self._fetched, request, also_s=latency_s)
 
@@ -286,14 +291,25 @@ class Shard:
                 self._lose(request)
             elif not request.lost:
                 self._offer(request)
+        if self.log.consumer_fetches is not None:
+            self._offer_again(self.log.consumer_fetches, clean=clean)
         self._bring_up_others()
+
+    def _offer_again(self, fetches: ConsumerFetches, *, clean: bool) -> None:
+        """Lets what no leader was there for be fetched from the new one, unless that does not have it."""
+        unfetched, self.unfetched = self.unfetched, []
+        for request, _ in unfetched:
+            if not clean and self.leader not in request.have and not request.lost:
+                self._lose(request)
+        fetches.offer([(request, frame) for request, frame in unfetched if frame.outcome != LOST], self.leader)
 
     def _lose(self, request: Request) -> None:
         request.lost = True
         if not request.fetched:
-            self.world.lag_events -= request.events
             for frame in request.frames:
-                frame.outcome = LOST
+                if not frame.fetched:
+                    self.world.lag_events -= frame.events
+                    frame.outcome = LOST
 
     def rejoin(self, number: int) -> None:
         """A replica reaches the others again."""

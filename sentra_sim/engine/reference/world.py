@@ -47,6 +47,7 @@ class Frame:
     attempts: int = 1
     repeats: int = 0
     copies: list[tuple[int, bool]] = field(default_factory=list)  # events, and whether for the first time; if tracked
+    fetched: bool = False  # by a consumer whose fetches wait
 
 
 @dataclass(eq=False)
@@ -202,6 +203,10 @@ class World:
             poll.failed = True
             return True
         return False
+
+    def bytes_of(self, frame: Frame) -> float:
+        """Returns the size of a frame."""
+        return float(frame.events * self.scenario.load.event_bytes)
 
     def stamp(self, frames: list[Frame], hop: str) -> None:
         """Notes that frames have reached a hop now."""
