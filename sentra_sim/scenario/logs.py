@@ -18,7 +18,7 @@ class Log(Station):
     acknowledged `replication` after the last in-sync follower has it, with `acks: leader` right after the append, with
     `acks: none` when it is sent. A frame can be fetched `fetch` after it is acknowledged (and appended); with `high_watermark`
     also not before all in-sync replicas have it, which is Kafka's rule whatever the acks. With `disk_bytes_per_s` a broker
-    writes the bytes of all that it appends and replicates (events times the load's `event_bytes`) one after another (0: at once).
+    writes the bytes of all that it appends and replicates (the load's `event_bytes` or `sizes`) one after another (0: at once).
 
     What follows is of brokers that fail (`kill`, `pause`, `partition`), as Kafka 4 with KRaft does it; Kafka's names and defaults
     in brackets. The controller fences a broker `session_timeout_s` after its last heartbeat (broker.session.timeout.ms, 9 s): it

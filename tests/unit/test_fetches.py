@@ -1,5 +1,6 @@
 """What users see of fetches that wait at the broker: fewer and fuller polls, and what that costs."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ KEYS = {
 }
 
 
-def play(keys: dict[str, Any], changes: list[Change] = [], engine: Engine = "compiled") -> Trace:
+def play(keys: dict[str, Any], changes: Sequence[Change] = (), engine: Engine = "compiled") -> Trace:
     return run(prepare(bare(KEYS | keys), seconds=10.0, seed=1), engine=engine, changes=changes)
 
 

@@ -23,6 +23,7 @@ from sentra_sim.engine.compiled.memory import (
 )
 from sentra_sim.engine.compiled.polls import offer_frame
 from sentra_sim.engine.compiled.queues import free, link, new_node
+from sentra_sim.engine.compiled.weights import bytes_of
 from sentra_sim.engine.trace import LOST
 
 
@@ -31,12 +32,6 @@ def serves(sim: Sim, number: int) -> bool:
     """Tells whether a shard's leader answers clients."""
     leader = shard_at(sim, number).leader
     return leader >= 0 and broker_at(sim, leader).up != 0  # type: ignore[no-any-return]
-
-
-@cold
-def bytes_of(sim: Sim, frame: int) -> float:
-    """Returns the size of a frame."""
-    return float(frame_at(sim, frame).events * sim.event_bytes)
 
 
 @cold

@@ -38,6 +38,7 @@ def appended(sim: Sim, number: int) -> None:
     request.appended, request.appended_at = 1, sim.now
     shard.frames += request.frames
     shard.events += request.events
+    shard.bytes += request.bytes
     talking = broker_at(sim, leader).talking
     for step in range(sim.replication_factor):
         follower = (request.shard + step) % sim.broker_count
@@ -63,8 +64,7 @@ def appended(sim: Sim, number: int) -> None:
 def write(sim: Sim, number: int, by: int, kind: int) -> None:
     """Queues a request's bytes for a broker's disk."""
     broker = broker_at(sim, by)
-    written = request_at(sim, number).events * sim.event_bytes
-    broker.disk_free = max(broker.disk_free, sim.now) + written / sim.disk
+    broker.disk_free = max(broker.disk_free, sim.now) + request_at(sim, number).bytes / sim.disk
     push(sim, broker.disk_free - sim.now, kind, number, by)
 
 

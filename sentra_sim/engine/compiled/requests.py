@@ -19,6 +19,7 @@ from sentra_sim.engine.compiled.memory import (
 )
 from sentra_sim.engine.compiled.queues import put
 from sentra_sim.engine.compiled.tables import ACKS_ALL, ACKS_NONE
+from sentra_sim.engine.compiled.weights import weigh_request
 
 
 @plain
@@ -50,6 +51,9 @@ def send_request(sim: Sim, number: int) -> None:
         request.frames += 1
         request.events += frame_at(sim, shard.head).events
         shard.head = frame_at(sim, shard.head).next
+    request.bytes = request.events * sim.event_bytes
+    if sim.weighs:
+        weigh_request(sim, sent)
     if sim.acks == ACKS_NONE:
         request.acked = 1
         stamp_acked(sim, sent)

@@ -90,7 +90,7 @@ def fall_behind(sim: Sim, number: int, step: int) -> None:
     """Notes how far a replica has come."""
     shard, copy = shard_at(sim, number), copy_at(sim, number, step)
     forget_catch_up(sim, number, step)
-    frames, events = shard.frames, shard.events
+    frames, events, size = shard.frames, shard.events, shard.bytes
     at = shard.open_head
     while at >= 0:
         request = request_at(sim, at)
@@ -98,9 +98,10 @@ def fall_behind(sim: Sim, number: int, step: int) -> None:
             request.sent &= ~(1 << step)
             frames -= request.frames
             events -= request.events
+            size -= request.bytes
         at = request.next
     if not copy.behind:
-        copy.behind, copy.frames, copy.events = 1, frames, events
+        copy.behind, copy.frames, copy.events, copy.bytes = 1, frames, events, size
 
 
 @plain
@@ -250,6 +251,7 @@ def catch_up(sim: Sim, number: int, step: int) -> None:
     at = new_request(sim, number, NONE)
     request = request_at(sim, at)
     request.frames, request.events = shard.frames - copy.frames, shard.events - copy.events
+    request.bytes = shard.bytes - copy.bytes
     request.catch_up = 1
     copy.catching_up = at
     follower = broker_at(sim, replica(sim, number, step))

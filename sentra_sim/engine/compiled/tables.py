@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from sentra_sim.engine.plan import (
     HEARTBEAT,
     LAG_POLLS,
     LOSS,
+    SIZE,
     Plan,
     background_owners,
     background_purpose,
@@ -55,7 +57,7 @@ ADDRESSES = (
     "marks next_event place splits releases release_jobs owners breakers "
     "cgroups vacations "
     "stores commands columnars writers tiers edges slow_classes "
-    "fetches "
+    "fetches size_classes_table "
     "messages event_copies frame_copies frame_repeats event_key event_message tenants buckets"
 )
 COUNTS = (
@@ -84,14 +86,15 @@ STATE = _record(
     "orphan_head orphan_tail protocol preparing last_mark reread keeps_first effect idempotent "
     "may_fail retry_attempts breaker_failures breaker_probes adaptive joined_count "
     "loss_draws "
-    "parking "
+    "parking weighs size_draw size_per_frame size_classes "
     "tracked gated retrying copy_count shared tenant_count key_quota "
     "resend_server resend_work backoff_delay retries budgeted",
     "now seconds linger gather "
     "broker_session_timeout retry_backoff retry_backoff_max delivery_timeout restart preferred_election replica_lag "
     "controller_election disk "
     "shadow_share heartbeat session_timeout join ready retry_base retry_cap breaker_open max_age adapt_events "
-    "retry_timeout retry_tokens budget_ratio budget_burst",
+    "retry_timeout retry_tokens budget_ratio budget_burst "
+    "batch_bytes",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
@@ -115,12 +118,13 @@ SERVER = _record("head tail idle_head idle_tail")
 NODE = _record("work ref next")
 WORK = _record("draw_start draw_count drawn", "job frame event factor cold tau")
 DELAY = _record("draw_start draw_count drawn crosses from_host to_host", "mean")
-FRAME = _record("partition events poll next outcome attempts request fetched")
+FRAME = _record("partition events poll next outcome attempts request fetched", "bytes size")
+SIZE_CLASS = _record("", "edge bytes")  # of a mix of sizes
 OPEN = _record("frame room")
 # `have`, `needs`, `sent` and `in_sync` are sets of replicas, bits by their step in the order of the shard's replicas.
 REQUEST = _record(
     "shard first frames events catch_up acked appended gone fetched lost have needs sent previous next held_next",
-    "appended_at",
+    "appended_at bytes",
 )
 POLL = _record("replica first frames events failed")
 BROKER = _record(
@@ -131,9 +135,11 @@ BROKER = _record(
 SHARD = _record(
     "leader in_sync outstanding blocked stopped head tail open_head open_tail returned_head returned_tail "
     "held_head held_tail frames events unfetched_head unfetched_tail",
-    "backoff",
+    "backoff bytes",
 )
-COPY = _record("behind frames events catching_up", "lag at")  # a shard's replicas: number * replication factor + step
+COPY = _record(
+    "behind frames events catching_up", "lag at bytes"
+)  # a shard's replicas: number * replication factor + step
 REPLICA = _record(
     "thread fetch_work process_work finish_work head tail waiting poll call dedupe_work "
     "life session alive joined starting returning leaving giving_up fenced heard told held space attempt jitter",
@@ -272,6 +278,7 @@ class _Builder:
         partitions = only(scenario, Log)[1].partitions
         if self.ways:
             self.state["loss_draws"] = self._delay(LOSS, Delay())
+        size_classes = self._sizes()
         rows = HostRows(plan, self.threads, NEIGHBOUR, self._delay)  # adds threads and delays
         lane_jobs = np.zeros((2 * len(self.hosts), len(self.threads)), EVENT)
         lanes: list[dict[str, float]] = [{"head": -1, "jobs": jobs.ctypes.data} for jobs in lane_jobs]
@@ -323,6 +330,7 @@ class _Builder:
             "cgroups": _rows(CGROUP, rows.cgroups),
             "vacations": _rows(VACATION, rows.vacations),
             "fetches": _rows(FETCH, self._fetches()),
+            "size_classes_table": _rows(SIZE_CLASS, size_classes),
         }
         counts = {
             "room": room,
@@ -530,6 +538,21 @@ class _Builder:
     def _copies(self) -> list[dict[str, float]]:
         log = only(self.plan.scenario, Log)[1]
         return [{"catching_up": -1}] * (log.brokers * log.replication_factor)
+
+    def _sizes(self) -> list[dict[str, float]]:
+        """Sets how events are weighed; returns the sizes of a mix, each with where its part of the numbers from 0 to 1 ends."""
+        name, batcher = only(self.plan.scenario, Batcher)
+        sizes = self.plan.scenario.load.sizes
+        self.state["weighs"] = sizes is not None or batcher.batch_bytes > 0
+        self.state["batch_bytes"] = batcher.batch_bytes or np.inf
+        self.state["size_draw"] = -1
+        if sizes is None:
+            return []
+        mean = sizes.mean_bytes if sizes.dist != "mix" else 1.0
+        self.state["size_draw"] = self._delay((name, SIZE), Delay(mean_s=mean))
+        self.state["size_per_frame"] = sizes.per == "frame"
+        self.state["size_classes"] = len(sizes.bytes)
+        return [{"edge": edge, "bytes": size} for edge, size in zip(accumulate(sizes.shares), sizes.bytes, strict=True)]
 
     def _fetches(self) -> list[dict[str, float]]:
         """Returns the fetches that wait: of consumers, then of nobody, which wait for nothing, each at every broker."""

@@ -76,9 +76,8 @@ class Broker:
 
     def _disk_wait_s(self, request: Request) -> float:
         """Queues a request's bytes for the disk and returns how long it takes until they are written."""
-        written = request.events * self.log.world.scenario.load.event_bytes
         free_s = max(self.disk_free_s, self.world.env.now)
-        self.disk_free_s = free_s + written / self.log.spec.disk_bytes_per_s
+        self.disk_free_s = free_s + request.bytes / self.log.spec.disk_bytes_per_s
         return self.disk_free_s - self.world.env.now
 
     def _written(self, work: Work, shard: Shard, request: Request) -> None:

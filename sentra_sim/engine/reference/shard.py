@@ -31,9 +31,9 @@ class Shard:
         self.held: list[Request] = []  # to be fetched when there is a leader
         self.unfetched: list[tuple[Request, Frame]] = []  # the same, where fetches wait
         self.frames = self.events = 0  # appended so far
-        self.behind: dict[
-            int, tuple[int, int]
-        ] = {}  # replicas that miss something, with the frames and events they have
+        self.bytes = 0.0
+        # Replicas that miss something, with the frames, events and bytes they have.
+        self.behind: dict[int, tuple[int, int, float]] = {}
         self.catching_up: dict[int, Request] = {}
         # By replica: how long after its append the last request that it got was there, and when that was.
         self.last_copy: dict[int, tuple[float, float]] = dict.fromkeys(self.replicas, (0.0, 0.0))
@@ -49,6 +49,7 @@ class Shard:
         request = Request()
         for frame in self.waiting:
             request.add(frame)
+            request.bytes += self.world.bytes_of(frame)
         request.count, self.waiting = len(request.frames), []
         if self.spec.acks == "none":
             self._stamp_acked(request)
@@ -68,6 +69,7 @@ class Shard:
         request.appended, request.appended_s = True, self.world.env.now
         self.frames += request.count
         self.events += request.events
+        self.bytes += request.bytes
         request.have.add(self.leader)
         for number in self.replicas:
             if number == self.leader:
@@ -187,7 +189,7 @@ class Shard:
         self.blocked = False
         returned, self.returned = self.returned, []
         for request in returned:
-            self._send(Request(request.frames, request.events, count=request.count))
+            self._send(Request(request.frames, request.events, count=request.count, bytes=request.bytes))
         self.request()
 
     def _expire(self) -> None:
@@ -196,6 +198,7 @@ class Shard:
             request.frames = self._fresh(request.frames)
             request.count = len(request.frames)
             request.events = sum(frame.events for frame in request.frames)
+            request.bytes = sum(self.world.bytes_of(frame) for frame in request.frames)
         kept = [request for request in self.returned if request.frames]
         self.outstanding -= len(self.returned) - len(kept)
         self.returned = kept
@@ -228,13 +231,14 @@ class Shard:
     def _fall_behind(self, number: int) -> None:
         if number in self.catching_up:
             self.catching_up.pop(number).gone = True
-        frames, events = self.frames, self.events
+        frames, events, size = self.frames, self.events, self.bytes
         for request in self.open:
             if request.appended and number not in request.have:
                 request.sent.discard(number)
                 frames -= request.count
                 events -= request.events
-        self.behind.setdefault(number, (frames, events))
+                size -= request.bytes
+        self.behind.setdefault(number, (frames, events, size))
 
     def fence(self, number: int) -> None:
         """The controller takes a replica for dead: another one leads, or it is in sync no more."""
@@ -326,8 +330,9 @@ class Shard:
                 self._catch_up(other)
 
     def _catch_up(self, number: int) -> None:
-        frames, events = self.behind[number]
-        request = Request(events=self.events - events, count=self.frames - frames, catch_up=True, needs={number})
+        frames, events, size = self.behind[number]
+        missed = {"events": self.events - events, "count": self.frames - frames, "bytes": self.bytes - size}
+        request = Request(**missed, catch_up=True, needs={number})
         self.catching_up[number] = request
         follower = self.log.brokers[number]
         follower.put(follower.replicate, self, request)

@@ -48,6 +48,8 @@ class Frame:
     repeats: int = 0
     copies: list[tuple[int, bool]] = field(default_factory=list)  # events, and whether for the first time; if tracked
     fetched: bool = False  # by a consumer whose fetches wait
+    bytes: float = 0.0  # where events are weighed
+    size: float = 0.0  # of its last event
 
 
 @dataclass(eq=False)
@@ -117,6 +119,7 @@ class World:
         self.on_gone: list[Callable[[Frame], None]] = []  # of frames that the producer gives up
         self.sends: list[int] = []  # by message, if clients are impatient
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
+        self.weighs = False  # frames know their sizes
         self.felled: dict[str, list[str]] = {}  # what a host that is down took along
         self.down: set[int] = set()  # processes that run no background jobs
 
@@ -206,7 +209,7 @@ class World:
 
     def bytes_of(self, frame: Frame) -> float:
         """Returns the size of a frame."""
-        return float(frame.events * self.scenario.load.event_bytes)
+        return frame.bytes if self.weighs else float(frame.events * self.scenario.load.event_bytes)
 
     def stamp(self, frames: list[Frame], hop: str) -> None:
         """Notes that frames have reached a hop now."""
