@@ -43,47 +43,47 @@ def add(sim: Sim, number: int, ref: int, size: float) -> None:
 
 
 @cold
-def settle(sim: Sim, number: int) -> None:
-    """Answers if there is enough; lets what is too little wait for the end of the fetch's wait."""
+def settle(sim: Sim, number: int) -> bool:
+    """Tells whether there is enough to answer; lets what is too little wait for the end of the fetch's wait."""
     fetch = fetch_at(sim, number)
     if fetch.away or fetch.head < 0:
-        return
+        return False
     if fetch.bytes >= fetch.min_bytes:
-        answer(sim, number)
-    elif not fetch.timed:
+        return True
+    if not fetch.timed:
         fetch.timed = 1
         waits = np.floor((sim.now - fetch.since) / fetch.wait) + 1.0
         push(sim, max(0.0, fetch.since + waits * fetch.wait - sim.now), FETCH_OVER, number, fetch.answers)
+    return False
 
 
 @cold
-def answer(sim: Sim, number: int) -> None:
-    """Answers a fetch with all that is there for it."""
+def take_answer(sim: Sim, number: int) -> int:
+    """Takes all that is there for a fetch, which is answered with it; returns the first node."""
     fetch = fetch_at(sim, number)
     fetch.answer, fetch.head = fetch.head, -1
     fetch.bytes = 0.0
     fetch.away, fetch.timed = 1, 0
     fetch.answers += 1
+    return fetch.answer  # type: ignore[no-any-return]
+
+
+@cold
+def answer(sim: Sim, number: int) -> None:
+    """Answers a consumer's fetch."""
+    take_answer(sim, number)
+    fetch = fetch_at(sim, number)
     broker = broker_at(sim, fetch.broker)
     push(sim, delay_of(sim, broker.fetch_delay) + broker.latency, FETCH_COMES, number, NONE)
 
 
 @cold
-def come(sim: Sim, number: int) -> None:
-    """The next fetch is at the broker."""
+def come(sim: Sim, number: int) -> bool:
+    """The next fetch is at the broker; tells whether it is to be answered at once."""
     fetch = fetch_at(sim, number)
     fetch.away = 0
     fetch.since = sim.now
-    settle(sim, number)
-
-
-@cold
-def fetch_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
-    """Does what a calendar entry about fetches says."""
-    if kind == FETCH_COMES:
-        fetched_by_consumer(sim, subject)
-    elif detail == fetch_at(sim, subject).answers:
-        answer(sim, subject)
+    return settle(sim, number)  # type: ignore[no-any-return]
 
 
 @cold
@@ -103,7 +103,8 @@ def fetched_by_consumer(sim: Sim, number: int) -> None:
             offer_frame(sim, frame)
         else:
             wait_for_leader(sim, shard, frame)
-    come(sim, number)
+    if come(sim, number):
+        answer(sim, number)
 
 
 @cold
@@ -144,7 +145,9 @@ def let_fetch(sim: Sim, number: int) -> None:
         frame = request_frame_at(sim, place).value
         add(sim, fetch_of(sim, frame, leader), frame, bytes_of(sim, frame))
     for place in range(request.first, request.first + request.frames):
-        settle(sim, fetch_of(sim, request_frame_at(sim, place).value, leader))
+        fetch = fetch_of(sim, request_frame_at(sim, place).value, leader)
+        if settle(sim, fetch):
+            answer(sim, fetch)
 
 
 @cold
@@ -157,6 +160,7 @@ def let_fetch_list(sim: Sim, frame: int, leader: int) -> None:
         at = frame_at(sim, at).next
     while frame >= 0:
         after = frame_at(sim, frame).next
-        if frame_at(sim, frame).outcome != LOST:
-            settle(sim, fetch_of(sim, frame, leader))
+        fetch = fetch_of(sim, frame, leader)
+        if frame_at(sim, frame).outcome != LOST and settle(sim, fetch):
+            answer(sim, fetch)
         frame = after

@@ -106,6 +106,16 @@ def stamp_acked(sim: Sim, number: int) -> None:
 
 
 @plain
+def answer_producer(sim: Sim, number: int) -> None:
+    """Acknowledges a request, as late as its leader's answers are."""
+    latency = broker_at(sim, shard_at(sim, request_at(sim, number).shard).leader).latency
+    if latency > 0.0:
+        push(sim, latency, ACK, number, NONE)
+    else:
+        acked(sim, number)
+
+
+@plain
 def acked(sim: Sim, number: int) -> None:
     """Acknowledges a request and sends the next."""
     request = request_at(sim, number)
@@ -166,7 +176,9 @@ def waits_no_more(sim: Sim, number: int, step: int) -> None:
     request.needs ^= 1 << step
     if request.needs != 0:
         return
-    if sim.acks == ACKS_ALL:
+    if sim.acks == ACKS_ALL and sim.pulling:
+        answer_producer(sim, number)
+    elif sim.acks == ACKS_ALL:
         leader = broker_at(sim, shard_at(sim, request.shard).leader)
         push(sim, delay_of(sim, leader.replication_delay) + leader.latency, ACK, number, NONE)
     elif request.acked:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, product
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +86,7 @@ STATE = _record(
     "orphan_head orphan_tail protocol preparing last_mark reread keeps_first effect idempotent "
     "may_fail retry_attempts breaker_failures breaker_probes adaptive joined_count "
     "loss_draws "
-    "parking weighs size_draw size_per_frame size_classes "
+    "parking pulling pull_first weighs size_draw size_per_frame size_classes "
     "tracked gated retrying copy_count shared tenant_count key_quota "
     "resend_server resend_work backoff_delay retries budgeted",
     "now seconds linger gather "
@@ -178,7 +178,7 @@ EDGE = _record(
 )
 SLOW_CLASS = _record("edge connected", "part share clients backoff unsent behind missed clock left")
 COMMAND = _record("work child thread store running", "every first")
-FETCH = _record("head tail answer away timed answers broker", "min_bytes bytes since wait")
+FETCH = _record("head tail answer away timed answers broker follower bunch", "min_bytes bytes since wait")
 
 
 SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
@@ -194,6 +194,7 @@ SESSION, CHILD, RELAY, INSERT, MERGE, FAN, CLIENT = range(11, 18)
 QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL, COLUMNAR_STORE = range(5)
 
 ACKS_NONE, ACKS_LEADER, ACKS_ALL = range(3)
+BUNCH = 2  # in `catch_up` of a request: it is what a follower's fetch brings
 
 
 @dataclass(frozen=True)
@@ -555,16 +556,23 @@ class _Builder:
         return [{"edge": edge, "bytes": size} for edge, size in zip(accumulate(sizes.shares), sizes.bytes, strict=True)]
 
     def _fetches(self) -> list[dict[str, float]]:
-        """Returns the fetches that wait: of consumers, then of nobody, which wait for nothing, each at every broker."""
-        brokers = only(self.plan.scenario, Log)[1].brokers
+        """Returns the fetches that wait: of consumers, then of nobody, which wait for nothing, then of followers; each at every broker."""
+        log = only(self.plan.scenario, Log)[1]
         group = only(self.plan.scenario, ConsumerGroup)[1]
-        if group.fetch_min_bytes == 1:
-            return []
-        return [
-            {"head": -1, "broker": broker, "min_bytes": min_bytes, "wait": group.fetch_max_wait_s}
-            for min_bytes in (*([group.fetch_min_bytes] * group.most_replicas), 0)
-            for broker in range(brokers)
-        ]
+        empty: dict[str, float] = {"head": -1, "answer": -1, "bunch": -1}
+        rows: list[dict[str, float]] = []
+        if group.fetch_min_bytes > 1:
+            rows = [
+                empty | {"broker": broker, "min_bytes": min_bytes, "wait": group.fetch_max_wait_s}
+                for min_bytes in (*([group.fetch_min_bytes] * group.most_replicas), 0)
+                for broker in range(log.brokers)
+            ]
+        self.state["pulling"], self.state["pull_first"] = log.replicate_by == "pull", len(rows)
+        if log.replicate_by == "pull":
+            waits = {"min_bytes": log.replica_fetch_min_bytes, "wait": log.replica_fetch_wait_s}
+            pairs = product(range(log.brokers), repeat=2)
+            rows += [empty | waits | {"follower": follower, "broker": leader} for follower, leader in pairs]
+        return rows
 
     def _replicas(self) -> list[dict[str, float]]:
         name, group = only(self.plan.scenario, ConsumerGroup)

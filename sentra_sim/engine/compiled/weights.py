@@ -15,7 +15,7 @@ def draw_size(sim: Sim) -> float:
         return float(sim.event_bytes)
     number = delay_of(sim, sim.size_draw)
     if sim.size_classes == 0:
-        return max(1.0, np.rint(number))  # type: ignore[no-any-return]
+        return max(1.0, np.rint(number))
     at = 0
     while at < sim.size_classes - 1 and number >= size_class_at(sim, at).edge:
         at += 1

@@ -48,6 +48,12 @@ class Fetch(Generic[T]):
             waits = math.floor((now_s - self.since_s) / self.wait_s) + 1
             self.world.after(max(0.0, self.since_s + waits * self.wait_s - now_s), self._over, self.answers)
 
+    def cut(self) -> None:
+        """Forgets what is there and waits for the next fetch to come."""
+        self.found, self.bytes = [], 0.0
+        self.away, self.timed = True, False
+        self.answers += 1
+
     def come(self) -> None:
         """The next fetch is at the broker."""
         self.away = False
@@ -59,10 +65,8 @@ class Fetch(Generic[T]):
             self._answer()
 
     def _answer(self) -> None:
-        found, self.found = self.found, []
-        self.bytes = 0.0
-        self.away, self.timed = True, False
-        self.answers += 1
+        found = self.found
+        self.cut()
         self.answer(found)
 
 

@@ -9,6 +9,7 @@ from sentra_sim.engine.reference.cluster import Cluster
 from sentra_sim.engine.reference.consumers import ConsumerModel
 from sentra_sim.engine.reference.fetches import ConsumerFetches
 from sentra_sim.engine.reference.hosts import Work
+from sentra_sim.engine.reference.pulls import ReplicaFetches
 from sentra_sim.engine.reference.request import Request
 from sentra_sim.engine.reference.shard import Shard
 from sentra_sim.engine.reference.world import Batch, Process, World
@@ -25,6 +26,7 @@ class LogModel:
         self.cluster = Cluster(self)
         self.shards = [Shard(self, number) for number in range(self.spec.brokers)]
         waits = consumers.spec.fetch_min_bytes > 1
+        self.replica_fetches = ReplicaFetches(self) if self.spec.replicate_by == "pull" else None
         self.consumer_fetches = ConsumerFetches(self) if waits else None
 
     def produce(self, closed: Batch) -> None:
@@ -51,7 +53,7 @@ class Broker:
         for _ in range(spec.threads):
             world.env.process(self._serve())
 
-    def put(self, work: Work, shard: Shard, request: Request) -> None:
+    def put(self, work: Work, shard: Shard | ReplicaFetches, request: Request) -> None:
         """Queues a job."""
         self.jobs.put((work, shard, request))
 
@@ -80,8 +82,8 @@ class Broker:
         self.disk_free_s = free_s + request.bytes / self.log.spec.disk_bytes_per_s
         return self.disk_free_s - self.world.env.now
 
-    def _written(self, work: Work, shard: Shard, request: Request) -> None:
-        if work is self.append:
+    def _written(self, work: Work, shard: Shard | ReplicaFetches, request: Request) -> None:
+        if isinstance(shard, Shard) and work is self.append:
             shard.appended(request)
         elif self.number in self.log.cluster.up:
             latency_s = self.log.cluster.latency_s[self.number]

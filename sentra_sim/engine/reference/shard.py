@@ -78,6 +78,9 @@ class Shard:
                 request.needs.add(number)
             if self.cluster.reach(self.leader, number):
                 request.sent.add(number)
+                if self.log.replica_fetches is not None:
+                    self.log.replica_fetches.offer(number, self, request)
+                    continue
                 follower = self.log.brokers[number]
                 follower.put(follower.replicate, self, request)
         if self.spec.acks == "none":
@@ -109,6 +112,8 @@ class Shard:
             return
         if request.catch_up:
             self._caught_up(number)
+        elif self.spec.acks == "all" and self.log.replica_fetches is not None:
+            self._answer(request)
         elif self.spec.acks == "all":
             latency_s = self.cluster.latency_s[self.leader]
             self.log.brokers[self.leader].after_replication(self._acked, request, also_s=latency_s)
@@ -331,8 +336,8 @@ class Shard:
 
     def _catch_up(self, number: int) -> None:
         frames, events, size = self.behind[number]
-        missed = {"events": self.events - events, "count": self.frames - frames, "bytes": self.bytes - size}
-        request = Request(**missed, catch_up=True, needs={number})
+        request = Request(events=self.events - events, count=self.frames - frames, catch_up=True, needs={number})
+        request.bytes = self.bytes - size
         self.catching_up[number] = request
         follower = self.log.brokers[number]
         follower.put(follower.replicate, self, request)
