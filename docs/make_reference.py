@@ -34,6 +34,7 @@ KINDS = (schema.Source, schema.Batcher, schema.Log, schema.ConsumerGroup, schema
 BLOCKS = (
     schema.Load,
     schema.Step,
+    schema.Sizes,
     shapes.Mmpp,
     shapes.State,
     shapes.Burst,

@@ -20,7 +20,7 @@ from sentra_sim.rng import stream
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, only
 from sentra_sim.scenario.arrivals import Offered, draw_offered
 from sentra_sim.scenario.keys import partition_of, places_of
-from sentra_sim.scenario.schema import AnyStation, Noise, Pause
+from sentra_sim.scenario.schema import AnyStation, Noise, Pause, Sizes
 
 # Of a consumer's adaptive gathering, as the live worker has it: half a full poll behind it stops, eight polls bring it back.
 LAG_POLLS, GROWING_POLLS = 0.5, 8
@@ -31,6 +31,7 @@ MIN_PAUSES, MANY_PAUSES = 16, 4096  # numbers drawn for pauses; a stream that ru
 ENDLESS_S = 1e15  # the demand of a neighbour's job
 LOSS = ("host/*", "loss")  # the stream of what gets lost between hosts: uniform numbers from 0 to 1
 LIMIT_PHASE = "cpu-limit"  # purpose of the phase of a process's periods
+SIZE, MOST_SIZES = "size", 1 << 20  # purpose of the sizes of events, and how many are drawn before they repeat
 
 
 class Stream(NamedTuple):
@@ -249,7 +250,7 @@ def _limited(scenario: Scenario) -> Iterator[tuple[str, str]]:
 def _max_frames(scenario: Scenario, events: int, seconds: float) -> int:
     """Bounds the frames of a run: a partition's next frame opens when its last has closed, by size or by linger."""
     _, batcher = only(scenario, Batcher)
-    if batcher.linger_s == 0.0:
+    if batcher.linger_s == 0.0 or batcher.batch_bytes > 0:
         return events
     lingers = (seconds + max(MIN_DRAIN_S, seconds)) / batcher.linger_s
     partitions = only(scenario, Log)[1].partitions
@@ -273,6 +274,9 @@ def _streams(scenario: Scenario, messages: int, frames: int, seconds: float) -> 
             for number, job in enumerate(station.background):
                 count = math.ceil(seconds / job.every_s) + 1
                 yield Stream(owner, background_purpose(number), job.demand.noise, count)
+    if scenario.load.sizes is not None:
+        count = min(math.ceil(scenario.load.rate_eps * seconds), MOST_SIZES)
+        yield Stream(only(scenario, Batcher)[0], SIZE, _size_noise(scenario.load.sizes), count)
     yield from _host_streams(scenario, seconds)
     if ways(scenario):
         yield Stream(*LOSS, UNIFORM, max(frames, messages))
@@ -307,6 +311,12 @@ def _station_streams(name: str, station: AnyStation, messages: int, frames: int,
                 yield from _store_streams(name, station, frames, seconds)
         case Broadcast():
             yield from _edge_streams(name, station, frames)
+
+
+def _size_noise(sizes: Sizes) -> Noise:
+    if sizes.dist == "mix":
+        return UNIFORM
+    return Noise(dist=sizes.dist, cv=sizes.cv)
 
 
 def _edge_streams(name: str, edge: Broadcast, frames: int) -> Iterator[Stream]:

@@ -74,6 +74,10 @@ class ConsumerGroup(Station):
 
     With `polls_ahead` 1 a consumer takes and prices its next poll while the one before is committed; commits stay in sequence. Only
     the live worker does this: a simulation refuses it.
+    A consumer has one fetch at each broker. With `fetch_min_bytes` above 1 (fetch.min.bytes) it waits there until what the broker
+    leads of the consumer's partitions comes to so many bytes, or until it has waited for `fetch_max_wait_s` (fetch.max.wait.ms,
+    500 ms): fewer and fuller polls at low load, for a later delivery. Its answer takes the log's `fetch`, and the next fetch is at the
+    broker when that has come.
     """
 
     kind: Literal["consumer_group"]
@@ -100,6 +104,8 @@ class ConsumerGroup(Station):
     polls_ahead: Literal[0, 1] = Field(default=0, json_schema_extra=LATER)
     poison_share: Share | None = Field(default=None, json_schema_extra=LATER)
     dlq: bool = Field(default=True, json_schema_extra=LATER)
+    fetch_min_bytes: PositiveInt = Field(default=1, json_schema_extra=LATER)
+    fetch_max_wait_s: PositiveFloat = Field(default=0.5, json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _room_for_replicas(self) -> Self:

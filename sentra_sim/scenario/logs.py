@@ -18,7 +18,13 @@ class Log(Station):
     acknowledged `replication` after the last in-sync follower has it, with `acks: leader` right after the append, with
     `acks: none` when it is sent. A frame can be fetched `fetch` after it is acknowledged (and appended); with `high_watermark`
     also not before all in-sync replicas have it, which is Kafka's rule whatever the acks. With `disk_bytes_per_s` a broker
-    writes the bytes of all that it appends and replicates (events times the load's `event_bytes`) one after another (0: at once).
+    writes the bytes of all that it appends and replicates (the load's `event_bytes` or `sizes`) one after another (0: at once).
+
+    With `replicate_by: push` each request is a job of its own at each follower. With `pull`, as Kafka does it, each follower has
+    one fetch at each leader, which waits there until there are `replica_fetch_min_bytes` (replica.fetch.min.bytes, 1) or it has waited
+    for `replica_fetch_wait_s` (replica.fetch.wait.max.ms, 500 ms). All that is there by then is one `replicate` job of the follower;
+    `replication` later its next fetch is at the leader, which learns by it what the follower has: this moves the high watermark and
+    acknowledges with `acks: all`. What is appended meanwhile waits for that fetch: latencies grow with load, jobs get fewer.
 
     What follows is of brokers that fail (`kill`, `pause`, `partition`), as Kafka 4 with KRaft does it; Kafka's names and defaults
     in brackets. The controller fences a broker `session_timeout_s` after its last heartbeat (broker.session.timeout.ms, 9 s): it
@@ -62,3 +68,6 @@ class Log(Station):
     controller: NonNegativeInt = Field(default=1, json_schema_extra=LATER)
     controller_election_s: NonNegativeFloat = Field(default=2.0, json_schema_extra=LATER)
     disk_bytes_per_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
+    replicate_by: Literal["push", "pull"] = Field(default="push", json_schema_extra=LATER)
+    replica_fetch_min_bytes: PositiveInt = Field(default=1, json_schema_extra=LATER)
+    replica_fetch_wait_s: PositiveFloat = Field(default=0.5, json_schema_extra=LATER)

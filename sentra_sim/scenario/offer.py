@@ -18,6 +18,37 @@ class Step(Model):
     seconds: PositiveFloat
 
 
+class Sizes(Model):
+    """How large events are, in a simulation; a real load has events of `event_bytes`.
+
+    `constant` events have `mean_bytes`; `lognormal` ones have that mean with the coefficient of variation `cv`, as message sizes of
+    real services are skewed to the right; of a `mix` each of `bytes` is as likely as its weight. Sizes are whole numbers of bytes. With
+    `per: frame` all events of a frame have the size of its first.
+    """
+
+    dist: Literal["constant", "lognormal", "mix"]
+    per: Literal["event", "frame"] = "event"
+    mean_bytes: PositiveFloat = 64.0
+    cv: NonNegativeFloat = 1.0
+    bytes: tuple[PositiveInt, ...] = ()
+    weights: tuple[NonNegativeFloat, ...] = ()
+
+    @model_validator(mode="after")
+    def _a_weight_each(self) -> Self:
+        if (self.dist == "mix") != bool(self.bytes):
+            raise ValueError("must have bytes with dist: mix, and only with it")
+        if len(self.bytes) != len(self.weights):
+            raise ValueError(f"must have a weight for each of {len(self.bytes)} sizes, got {len(self.weights)}")
+        if self.weights and not sum(self.weights) > 0.0:
+            raise ValueError("must have a size of a weight > 0")
+        return self
+
+    @property
+    def shares(self) -> tuple[float, ...]:
+        """The weights as probabilities."""
+        return tuple(weight / sum(self.weights) for weight in self.weights)
+
+
 class Load(Model):
     """What producers offer. Send times are fixed beforehand (open loop).
 
@@ -32,6 +63,8 @@ class Load(Model):
 
     With `tenant_weights` each tenant offers that share of the events (the weights need not sum to one), on keys of its own that follow
     the Zipf law by themselves; without, a tenant's share is that of its keys.
+
+    Every event has `event_bytes`, unless `sizes` says how they differ.
     """
 
     rate_eps: PositiveFloat = 50_000.0
@@ -44,6 +77,7 @@ class Load(Model):
     steps: tuple[Step, ...] = Field(default=(), json_schema_extra=LATER)
     shape: tuple[Shape, ...] = Field(default=(), json_schema_extra=LATER)
     tenant_weights: tuple[NonNegativeFloat, ...] = Field(default=(), json_schema_extra=LATER)
+    sizes: Sizes | None = Field(default=None, json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _own_rate_of_a_trace(self) -> Self:

@@ -14,7 +14,7 @@ from sentra_sim.scenario.blocks import LATER, Background, Delay, Demand, Factor,
 from sentra_sim.scenario.edges import Broadcast, Subscribers
 from sentra_sim.scenario.groups import Breaker, ConsumerGroup, Retry
 from sentra_sim.scenario.logs import Log
-from sentra_sim.scenario.offer import Load, Step
+from sentra_sim.scenario.offer import Load, Sizes, Step
 from sentra_sim.scenario.places import Host, Neighbour, Pause, Warmup
 from sentra_sim.scenario.stations import (
     Admission,
@@ -64,6 +64,7 @@ __all__ = [
     "Retry",
     "Scenario",
     "Share",
+    "Sizes",
     "Source",
     "Span",
     "Station",

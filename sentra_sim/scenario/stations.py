@@ -129,6 +129,9 @@ class Batcher(Station):
     tick) and closes what is due by then. Frames that close at the same moment are one `close` job and are produced together.
     `receive` is spent per message before its events are buffered, `close` per
     frame closed, both on the batcher's one thread. `network` is the message's way from the source.
+
+    With `batch_bytes` (batch.size; 0 is no limit) a frame is also closed by an event that it has no room for, which opens the next one,
+    and as soon as it is full. An event larger than that has a frame for itself.
     """
 
     kind: Literal["batcher"]
@@ -141,3 +144,4 @@ class Batcher(Station):
     hops: tuple[Hop, Hop] = ("received", "closed")
     to: Name
     admission: Admission | None = Field(default=None, json_schema_extra=LATER)
+    batch_bytes: NonNegativeInt = Field(default=0, json_schema_extra=LATER)

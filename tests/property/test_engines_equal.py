@@ -17,6 +17,7 @@ from tests.property.vary_arrivals import vary_arrivals
 from tests.property.vary_group import vary_group
 from tests.property.vary_log import vary_log
 from tests.property.vary_mechgroup import vary_mechgroup
+from tests.property.vary_mechlog import vary_mechlog
 from tests.property.vary_stores import store_changes, vary_stores
 
 UNEVEN = {
@@ -270,6 +271,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     vary_hosts.vary(draw, changes)
     vary_arrivals(draw, changes)
     vary_mechgroup(draw, changes["stations"])
+    vary_mechlog(draw, changes)
     return bare(changes)
 
 

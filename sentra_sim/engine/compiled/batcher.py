@@ -20,6 +20,7 @@ from sentra_sim.engine.compiled.memory import (
 )
 from sentra_sim.engine.compiled.queues import put
 from sentra_sim.engine.compiled.releases import note_event
+from sentra_sim.engine.compiled.weights import next_size
 from sentra_sim.engine.trace import EVENT_SHED, OPEN, SAME_MOMENT_S
 
 
@@ -54,6 +55,8 @@ def buffer_tracked(sim: Sim, message: int) -> None:
                 taken_by.value = EVENT_SHED
             continue
         partition = partition_at(sim.event_partition, event).value
+        if sim.weighs and not weigh(sim, partition):
+            return
         row = open_at(sim.open_frame, partition)
         if row.frame < 0:
             open_frame(sim, partition)
@@ -67,11 +70,51 @@ def buffer_tracked(sim: Sim, message: int) -> None:
         else:
             carry(sim, row.frame, event, 0)
         row.room -= 1
-        if row.room == 0:
+        if row.room == 0 or is_heavy(sim, row.frame):
             close_frame(sim, row.frame)
     send_closed(sim)
     if refused:
         tell_refused(sim, message)
+
+
+@cold
+def buffer_weighed(sim: Sim, message: int) -> None:
+    """Does the same where frames know their sizes."""
+    for event in range(first_event_at(sim, message).value, first_event_at(sim, message + 1).value):
+        partition = partition_at(sim.event_partition, event).value
+        if not weigh(sim, partition):
+            return
+        row = open_at(sim.open_frame, partition)
+        frame_of(sim.event_frame, event).value = row.frame
+        row.room -= 1
+        if row.room == 0 or is_heavy(sim, row.frame):
+            close_frame(sim, row.frame)
+    send_closed(sim)
+
+
+@cold
+def weigh(sim: Sim, partition: int) -> bool:
+    """Makes room for the next event of a partition in its open frame, or in a new one; tells whether there is any."""
+    row = open_at(sim.open_frame, partition)
+    size = next_size(sim, row.frame)
+    if row.frame >= 0 and frame_at(sim, row.frame).bytes + size > sim.batch_bytes:
+        close_frame(sim, row.frame)
+        if sim.size_per_frame:
+            size = next_size(sim, row.frame)
+    if row.frame < 0:
+        open_frame(sim, partition)
+        if sim.full:
+            return False
+        frame_at(sim, row.frame).bytes = 0.0
+    frame_at(sim, row.frame).bytes += size
+    frame_at(sim, row.frame).size = size
+    return True
+
+
+@cold
+def is_heavy(sim: Sim, frame: int) -> bool:
+    """Tells whether a frame is full by its size."""
+    return sim.weighs != 0 and frame_at(sim, frame).bytes >= sim.batch_bytes  # type: ignore[no-any-return]
 
 
 @plain

@@ -22,6 +22,7 @@ from sentra_sim.engine.compiled.freezer import renew, signal
 from sentra_sim.engine.compiled.lag import check_lag
 from sentra_sim.engine.compiled.log import appended, copied, replicated
 from sentra_sim.engine.compiled.memory import Sim, broker_at, node_at, plain, server_at, thread_at
+from sentra_sim.engine.compiled.pulls import begin_pulls, cut_pulls
 from sentra_sim.engine.compiled.queues import free
 from sentra_sim.engine.compiled.retries import retry
 from sentra_sim.engine.compiled.shards import fence, lose, prefer, rejoin, step_of
@@ -96,6 +97,8 @@ def fail(sim: Sim, number: int) -> None:
     talked = broker.talking
     broker.up, broker.talking = 0, 0
     forget_jobs(sim, broker.server)
+    if sim.pulling:
+        cut_pulls(sim, number)
     for shard in range(sim.broker_count):
         if is_replica(sim, shard, number):
             lose(sim, shard, number, False)
@@ -123,6 +126,8 @@ def cut_off(sim: Sim, number: int) -> None:
     if not broker.talking:
         return
     broker.talking = 0
+    if sim.pulling:
+        cut_pulls(sim, number)
     for shard in range(sim.broker_count):
         if is_replica(sim, shard, number):
             lose(sim, shard, number, True)
@@ -192,6 +197,8 @@ def register(sim: Sim, number: int) -> None:
     broker = broker_at(sim, number)
     broker.up, broker.talking, broker.fenced, broker.killed, broker.ready = 1, 1, 0, 0, 0
     broker.session += 1
+    if sim.pulling:
+        begin_pulls(sim, number)
     for shard in range(sim.broker_count):
         if is_replica(sim, shard, number):
             rejoin(sim, shard, number)

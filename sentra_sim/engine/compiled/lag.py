@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from sentra_sim.engine.compiled.fetches import serves
 from sentra_sim.engine.compiled.memory import Sim, broker_at, copy_at, plain, request_at, server_at, shard_at
-from sentra_sim.engine.compiled.requests import serves
 from sentra_sim.engine.compiled.shards import replica, shrink
 
 

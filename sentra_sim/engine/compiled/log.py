@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.calendar import ACK, NONE, REPLICATED, push
-from sentra_sim.engine.compiled.memory import Sim, broker_at, copy_at, frame_at, plain, request_at, shard_at
-from sentra_sim.engine.compiled.queues import put
-from sentra_sim.engine.compiled.requests import acked, offer_early, send_request, waits_no_more
+from sentra_sim.engine.compiled.calendar import REPLICATED, push
+from sentra_sim.engine.compiled.memory import (
+    Sim,
+    broker_at,
+    cold,
+    copy_at,
+    fetch_at,
+    frame_at,
+    node_at,
+    plain,
+    request_at,
+    shard_at,
+)
+from sentra_sim.engine.compiled.pulls import let_pull, next_pull, pulled
+from sentra_sim.engine.compiled.queues import free, put
+from sentra_sim.engine.compiled.requests import answer_producer, offer_early, send_request, waits_no_more
 from sentra_sim.engine.compiled.shards import caught_up
-from sentra_sim.engine.compiled.tables import ACKS_LEADER, ACKS_NONE
+from sentra_sim.engine.compiled.tables import ACKS_LEADER, ACKS_NONE, BUNCH
 
 
 @plain
@@ -38,6 +50,7 @@ def appended(sim: Sim, number: int) -> None:
     request.appended, request.appended_at = 1, sim.now
     shard.frames += request.frames
     shard.events += request.events
+    shard.bytes += request.bytes
     talking = broker_at(sim, leader).talking
     for step in range(sim.replication_factor):
         follower = (request.shard + step) % sim.broker_count
@@ -48,23 +61,21 @@ def appended(sim: Sim, number: int) -> None:
         broker = broker_at(sim, follower)
         if talking and broker.talking:
             request.sent |= 1 << step
-            put(sim, broker.server, broker.replicate_work, number)
+            if sim.pulling:
+                let_pull(sim, follower, leader, number)
+            else:
+                put(sim, broker.server, broker.replicate_work, number)
     if sim.acks == ACKS_NONE:
         offer_early(sim, number)
     elif sim.acks == ACKS_LEADER or request.needs == 0:
-        latency = broker_at(sim, leader).latency
-        if latency > 0.0:
-            push(sim, latency, ACK, number, NONE)
-        else:
-            acked(sim, number)
+        answer_producer(sim, number)
 
 
 @plain
 def write(sim: Sim, number: int, by: int, kind: int) -> None:
     """Queues a request's bytes for a broker's disk."""
     broker = broker_at(sim, by)
-    written = request_at(sim, number).events * sim.event_bytes
-    broker.disk_free = max(broker.disk_free, sim.now) + written / sim.disk
+    broker.disk_free = max(broker.disk_free, sim.now) + request_at(sim, number).bytes / sim.disk
     push(sim, broker.disk_free - sim.now, kind, number, by)
 
 
@@ -86,12 +97,37 @@ def replicated(sim: Sim, number: int, follower: int) -> None:
     request = request_at(sim, number)
     if request.gone:
         return
+    if request.catch_up == BUNCH:
+        pulled(sim, number, follower)
+    elif request.catch_up:
+        caught_up(sim, request.shard, (follower - request.shard) % sim.broker_count)
+    else:
+        confirmed(sim, number, follower)
+
+
+@plain
+def confirmed(sim: Sim, number: int, follower: int) -> None:
+    """Notes that a follower has a request."""
+    request = request_at(sim, number)
     step = (follower - request.shard) % sim.broker_count
-    if request.catch_up:
-        caught_up(sim, request.shard, step)
-        return
     if sim.replica_lag > 0.0:
         copy = copy_at(sim, request.shard, step)
         copy.lag, copy.at = sim.now - request.appended_at, sim.now
     request.have |= 1 << step
     waits_no_more(sim, number, step)
+
+
+@cold
+def replica_comes(sim: Sim, number: int, follower: int) -> None:
+    """A follower's next fetch tells its leader that it has what the last one brought."""
+    if request_at(sim, number).gone:
+        return
+    fetch = request_at(sim, number).shard
+    at, fetch_at(sim, fetch).answer = fetch_at(sim, fetch).answer, -1
+    while at >= 0:
+        request, after = node_at(sim, at).ref, node_at(sim, at).next
+        free(sim, at)
+        at = after
+        if not request_at(sim, request).gone:
+            confirmed(sim, request, follower)
+    next_pull(sim, fetch)

@@ -118,3 +118,5 @@ acked_frame_at = _table(lambda sim, place: _row(sim.acked_frames, place, t.INDEX
 event_poison_at = _table(lambda sim, event: _row(sim.event_poison, event, t.NUMBER))
 spoilt_at = _table(lambda sim, frame: _row(sim.frame_poison, frame, poison_tables.SPOILT))
 vacation_at = _table(lambda sim, number: _row(sim.vacations, number, t.VACATION))
+size_class_at = _table(lambda sim, number: _row(sim.size_classes_table, number, t.SIZE_CLASS))
+fetch_at = _table(lambda sim, number: _row(sim.fetches, number, t.FETCH))

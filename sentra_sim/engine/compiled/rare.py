@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import (
     EXPIRED,
+    FETCH_COMES,
     HEAR,
     IMPATIENT,
+    PRESSURE_LOOK,
     READY,
+    REPLICA_COMES,
     RESEND,
     RESUMED,
     STORE_COMMITTED,
@@ -18,9 +21,12 @@ from sentra_sim.engine.compiled.calls import call
 from sentra_sim.engine.compiled.clients import impatient, resend
 from sentra_sim.engine.compiled.cluster import broker_event
 from sentra_sim.engine.compiled.consumers import resume
+from sentra_sim.engine.compiled.fetches import answer, fetched_by_consumer
+from sentra_sim.engine.compiled.log import replica_comes
 from sentra_sim.engine.compiled.membership import expire, member_ready
-from sentra_sim.engine.compiled.memory import Sim, cold
+from sentra_sim.engine.compiled.memory import Sim, cold, fetch_at
 from sentra_sim.engine.compiled.pressure import look_at_lag
+from sentra_sim.engine.compiled.pulls import answer_pull
 from sentra_sim.engine.compiled.rebalances import hear, take_over
 from sentra_sim.engine.compiled.transactions import store_event
 from sentra_sim.engine.compiled.vacations import refill, throttle, turn
@@ -41,8 +47,25 @@ def rare_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
         impatient(sim, subject, detail)
     elif kind == RESEND:
         resend(sim, subject)
-    else:
+    elif kind == PRESSURE_LOOK:
         look_at_lag(sim)
+    else:
+        fetch_event(sim, kind, subject, detail)
+
+
+@cold
+def fetch_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
+    """Does what an entry about fetches that wait at brokers says."""
+    if kind == FETCH_COMES:
+        fetched_by_consumer(sim, subject)
+    elif kind == REPLICA_COMES:
+        replica_comes(sim, subject, detail)
+    elif detail != fetch_at(sim, subject).answers:
+        pass  # answered before its wait was over
+    elif sim.pulling and subject >= sim.pull_first:
+        answer_pull(sim, subject)
+    else:
+        answer(sim, subject)
 
 
 @cold

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.admission import tell_acked
 from sentra_sim.engine.compiled.calendar import ACK, AVAILABLE, NONE, delay_of, push
 from sentra_sim.engine.compiled.consumers import available
+from sentra_sim.engine.compiled.fetches import begin_waiting, let_fetch, serves
 from sentra_sim.engine.compiled.memory import (
     Sim,
     broker_at,
@@ -18,6 +19,7 @@ from sentra_sim.engine.compiled.memory import (
 )
 from sentra_sim.engine.compiled.queues import put
 from sentra_sim.engine.compiled.tables import ACKS_ALL, ACKS_NONE
+from sentra_sim.engine.compiled.weights import weigh_request
 
 
 @plain
@@ -49,6 +51,9 @@ def send_request(sim: Sim, number: int) -> None:
         request.frames += 1
         request.events += frame_at(sim, shard.head).events
         shard.head = frame_at(sim, shard.head).next
+    request.bytes = request.events * sim.event_bytes
+    if sim.weighs:
+        weigh_request(sim, sent)
     if sim.acks == ACKS_NONE:
         request.acked = 1
         stamp_acked(sim, sent)
@@ -68,6 +73,8 @@ def send(sim: Sim, number: int) -> None:
     else:
         request_at(sim, shard.open_tail).next = number
     shard.open_tail = number
+    if sim.parking:
+        begin_waiting(sim, number)
     leader = broker_at(sim, shard.leader)
     put(sim, leader.server, leader.append_work, number)
 
@@ -99,6 +106,16 @@ def stamp_acked(sim: Sim, number: int) -> None:
 
 
 @plain
+def answer_producer(sim: Sim, number: int) -> None:
+    """Acknowledges a request, as late as its leader's answers are."""
+    latency = broker_at(sim, shard_at(sim, request_at(sim, number).shard).leader).latency
+    if latency > 0.0:
+        push(sim, latency, ACK, number, NONE)
+    else:
+        acked(sim, number)
+
+
+@plain
 def acked(sim: Sim, number: int) -> None:
     """Acknowledges a request and sends the next."""
     request = request_at(sim, number)
@@ -124,6 +141,9 @@ def offer_early(sim: Sim, number: int) -> None:
 @plain
 def offer(sim: Sim, number: int) -> None:
     """Lets consumers fetch a request."""
+    if sim.parking:
+        let_fetch(sim, number)
+        return
     leader = broker_at(sim, shard_at(sim, request_at(sim, number).shard).leader)
     push(sim, delay_of(sim, leader.fetch_delay) + leader.latency, AVAILABLE, number, NONE)
 
@@ -147,13 +167,6 @@ def fetched(sim: Sim, number: int) -> None:
     shard.held_tail = number
 
 
-@inline
-def serves(sim: Sim, number: int) -> bool:
-    """Tells whether a shard's leader answers clients."""
-    leader = shard_at(sim, number).leader
-    return leader >= 0 and broker_at(sim, leader).up != 0  # type: ignore[no-any-return]
-
-
 @plain
 def waits_no_more(sim: Sim, number: int, step: int) -> None:
     """Notes that a request has not, or no more, to wait for a follower, given as a step in the order of replicas."""
@@ -163,7 +176,9 @@ def waits_no_more(sim: Sim, number: int, step: int) -> None:
     request.needs ^= 1 << step
     if request.needs != 0:
         return
-    if sim.acks == ACKS_ALL:
+    if sim.acks == ACKS_ALL and sim.pulling:
+        answer_producer(sim, number)
+    elif sim.acks == ACKS_ALL:
         leader = broker_at(sim, shard_at(sim, request.shard).leader)
         push(sim, delay_of(sim, leader.replication_delay) + leader.latency, ACK, number, NONE)
     elif request.acked:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from sentra_sim.engine.compiled.admission import tell_gone
 from sentra_sim.engine.compiled.calendar import NONE, RETRY, push
+from sentra_sim.engine.compiled.fetches import serves
 from sentra_sim.engine.compiled.memory import Sim, frame_at, hop_at, plain, request_at, request_frame_at, shard_at
-from sentra_sim.engine.compiled.requests import close_request, new_request, send, send_request, serves
+from sentra_sim.engine.compiled.requests import close_request, new_request, send, send_request
 from sentra_sim.engine.compiled.tables import ACKS_ALL
+from sentra_sim.engine.compiled.weights import weigh_request
 from sentra_sim.engine.trace import SHED
 
 
@@ -68,6 +70,7 @@ def retry(sim: Sim, number: int) -> None:
         again = new_request(sim, number, request_at(sim, at).first)
         request_at(sim, again).frames = request_at(sim, at).frames
         request_at(sim, again).events = request_at(sim, at).events
+        request_at(sim, again).bytes = request_at(sim, at).bytes
         at = request_at(sim, at).next
         send(sim, again)
     send_request(sim, number)
@@ -113,6 +116,9 @@ def expire_request(sim: Sim, at: int) -> None:
             kept += 1
             events += frame_at(sim, frame).events
     request.frames, request.events = kept, events
+    request.bytes = events * sim.event_bytes
+    if sim.weighs:
+        weigh_request(sim, at)
 
 
 @plain

@@ -6,6 +6,7 @@ A replica is given as its step in the order of the shard's replicas; sets of rep
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import NONE, PREFER, push
+from sentra_sim.engine.compiled.fetches import let_fetch_list
 from sentra_sim.engine.compiled.memory import (
     Sim,
     broker_at,
@@ -89,7 +90,7 @@ def fall_behind(sim: Sim, number: int, step: int) -> None:
     """Notes how far a replica has come."""
     shard, copy = shard_at(sim, number), copy_at(sim, number, step)
     forget_catch_up(sim, number, step)
-    frames, events = shard.frames, shard.events
+    frames, events, size = shard.frames, shard.events, shard.bytes
     at = shard.open_head
     while at >= 0:
         request = request_at(sim, at)
@@ -97,9 +98,10 @@ def fall_behind(sim: Sim, number: int, step: int) -> None:
             request.sent &= ~(1 << step)
             frames -= request.frames
             events -= request.events
+            size -= request.bytes
         at = request.next
     if not copy.behind:
-        copy.behind, copy.frames, copy.events = 1, frames, events
+        copy.behind, copy.frames, copy.events, copy.bytes = 1, frames, events, size
 
 
 @plain
@@ -183,7 +185,25 @@ def elect(sim: Sim, number: int, broker: int) -> None:
         elif not request.lost:
             offer(sim, at)
         at = request.held_next
+    if sim.parking:
+        offer_again(sim, number, clean != 0)
     bring_up_others(sim, number)
+
+
+@plain
+def offer_again(sim: Sim, number: int, clean: bool) -> None:
+    """Lets what no leader was there for be fetched from the new one, unless that does not have it."""
+    shard = shard_at(sim, number)
+    step = step_of(sim, number, shard.leader)
+    unfetched = shard.unfetched_head
+    shard.unfetched_head = -1
+    frame = unfetched
+    while frame >= 0:
+        request = request_at(sim, frame_at(sim, frame).request)
+        if not clean and not (request.have >> step) & 1 and not request.lost:
+            lose_request(sim, frame_at(sim, frame).request)
+        frame = frame_at(sim, frame).next
+    let_fetch_list(sim, unfetched, shard.leader)
 
 
 @plain
@@ -205,9 +225,11 @@ def lose_request(sim: Sim, at: int) -> None:
     request = request_at(sim, at)
     request.lost = 1
     if not request.fetched:
-        sim.lag_events -= request.events
         for place in range(request.first, request.first + request.frames):
-            frame_at(sim, request_frame_at(sim, place).value).outcome = LOST
+            frame = frame_at(sim, request_frame_at(sim, place).value)
+            if not (sim.parking and frame.fetched):
+                sim.lag_events -= frame.events
+                frame.outcome = LOST
 
 
 @plain
@@ -229,6 +251,7 @@ def catch_up(sim: Sim, number: int, step: int) -> None:
     at = new_request(sim, number, NONE)
     request = request_at(sim, at)
     request.frames, request.events = shard.frames - copy.frames, shard.events - copy.events
+    request.bytes = shard.bytes - copy.bytes
     request.catch_up = 1
     copy.catching_up = at
     follower = broker_at(sim, replica(sim, number, step))

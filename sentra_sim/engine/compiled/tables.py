@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import accumulate, product
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from sentra_sim.engine.plan import (
     HEARTBEAT,
     LAG_POLLS,
     LOSS,
+    SIZE,
     Plan,
     background_owners,
     background_purpose,
@@ -57,6 +59,7 @@ ADDRESSES = (
     "marks next_event place splits releases release_jobs owners breakers "
     "cgroups vacations "
     "stores commands columnars writers tiers edges slow_classes "
+    "fetches size_classes_table "
     "messages event_copies frame_copies frame_repeats event_key event_message tenants buckets pressures acked_frames "
     "event_poison frame_poison"
 )
@@ -86,13 +89,15 @@ STATE = _record(
     "orphan_head orphan_tail protocol preparing last_mark reread keeps_first effect idempotent "
     "may_fail retry_attempts breaker_failures breaker_probes adaptive joined_count "
     "loss_draws "
+    "parking pulling pull_first weighs size_draw size_per_frame size_classes "
     "tracked gated retrying copy_count shared tenant_count key_quota "
     "resend_server resend_work backoff_delay retries budgeted",
     "now seconds linger gather "
     "broker_session_timeout retry_backoff retry_backoff_max delivery_timeout restart preferred_election replica_lag "
     "controller_election disk "
     "shadow_share heartbeat session_timeout join ready retry_base retry_cap breaker_open max_age adapt_events poison_share "
-    "retry_timeout retry_tokens budget_ratio budget_burst",
+    "retry_timeout retry_tokens budget_ratio budget_burst "
+    "batch_bytes",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
@@ -116,12 +121,13 @@ SERVER = _record("head tail idle_head idle_tail")
 NODE = _record("work ref next")
 WORK = _record("draw_start draw_count drawn", "job frame event factor cold tau")
 DELAY = _record("draw_start draw_count drawn crosses from_host to_host", "mean")
-FRAME = _record("partition events poll next outcome attempts")
+FRAME = _record("partition events poll next outcome attempts request fetched", "bytes size")
+SIZE_CLASS = _record("", "edge bytes")  # of a mix of sizes
 OPEN = _record("frame room")
 # `have`, `needs`, `sent` and `in_sync` are sets of replicas, bits by their step in the order of the shard's replicas.
 REQUEST = _record(
     "shard first frames events catch_up acked appended gone fetched lost have needs sent previous next held_next",
-    "appended_at",
+    "appended_at bytes",
 )
 POLL = _record("replica first frames events failed")
 BROKER = _record(
@@ -131,10 +137,12 @@ BROKER = _record(
 )
 SHARD = _record(
     "leader in_sync outstanding blocked stopped head tail open_head open_tail returned_head returned_tail "
-    "held_head held_tail frames events",
-    "backoff",
+    "held_head held_tail frames events unfetched_head unfetched_tail",
+    "backoff bytes",
 )
-COPY = _record("behind frames events catching_up", "lag at")  # a shard's replicas: number * replication factor + step
+COPY = _record(
+    "behind frames events catching_up", "lag at bytes"
+)  # a shard's replicas: number * replication factor + step
 REPLICA = _record(
     "thread fetch_work process_work finish_work head tail waiting poll call dedupe_work "
     "life session alive joined starting returning leaving giving_up fenced heard told held space attempt tries jitter",
@@ -173,6 +181,7 @@ EDGE = _record(
 )
 SLOW_CLASS = _record("edge connected", "part share clients backoff unsent behind missed clock left")
 COMMAND = _record("work child thread store running", "every first")
+FETCH = _record("head tail answer away timed answers broker follower bunch", "min_bytes bytes since wait")
 
 
 SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
@@ -188,6 +197,7 @@ SESSION, CHILD, RELAY, INSERT, MERGE, FAN, CLIENT = range(11, 18)
 QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL, COLUMNAR_STORE = range(5)
 
 ACKS_NONE, ACKS_LEADER, ACKS_ALL = range(3)
+BUNCH = 2  # in `catch_up` of a request: it is what a follower's fetch brings
 
 
 @dataclass(frozen=True)
@@ -272,6 +282,7 @@ class _Builder:
         partitions = only(scenario, Log)[1].partitions
         if self.ways:
             self.state["loss_draws"] = self._delay(LOSS, Delay())
+        size_classes = self._sizes()
         rows = HostRows(plan, self.threads, NEIGHBOUR, self._delay)  # adds threads and delays
         lane_jobs = np.zeros((2 * len(self.hosts), len(self.threads)), EVENT)
         lanes: list[dict[str, float]] = [{"head": -1, "jobs": jobs.ctypes.data} for jobs in lane_jobs]
@@ -322,6 +333,8 @@ class _Builder:
             ),
             "cgroups": _rows(CGROUP, rows.cgroups),
             "vacations": _rows(VACATION, rows.vacations),
+            "fetches": _rows(FETCH, self._fetches()),
+            "size_classes_table": _rows(SIZE_CLASS, size_classes),
         }
         counts = {
             "room": room,
@@ -387,6 +400,7 @@ class _Builder:
             "disk": log.disk_bytes_per_s,
             "event_bytes": plan.scenario.load.event_bytes,
             "max_poll_events": group.max_poll_events,
+            "parking": group.fetch_min_bytes > 1,
             "gather": group.gather_s,
             "orphan_head": -1,
             "protocol": PROTOCOLS[group.rebalance],
@@ -521,13 +535,47 @@ class _Builder:
 
     def _shards(self) -> list[dict[str, float]]:
         log = only(self.plan.scenario, Log)[1]
-        ends = dict.fromkeys(("head", "open_head", "open_tail", "returned_head", "held_head"), -1)
+        ends = dict.fromkeys(("head", "open_head", "open_tail", "returned_head", "held_head", "unfetched_head"), -1)
         in_sync = (1 << log.replication_factor) - 1
         return [{"leader": number, "in_sync": in_sync, **ends} for number in range(log.brokers)]
 
     def _copies(self) -> list[dict[str, float]]:
         log = only(self.plan.scenario, Log)[1]
         return [{"catching_up": -1}] * (log.brokers * log.replication_factor)
+
+    def _sizes(self) -> list[dict[str, float]]:
+        """Sets how events are weighed; returns the sizes of a mix, each with where its part of the numbers from 0 to 1 ends."""
+        name, batcher = only(self.plan.scenario, Batcher)
+        sizes = self.plan.scenario.load.sizes
+        self.state["weighs"] = sizes is not None or batcher.batch_bytes > 0
+        self.state["batch_bytes"] = batcher.batch_bytes or np.inf
+        self.state["size_draw"] = -1
+        if sizes is None:
+            return []
+        mean = sizes.mean_bytes if sizes.dist != "mix" else 1.0
+        self.state["size_draw"] = self._delay((name, SIZE), Delay(mean_s=mean))
+        self.state["size_per_frame"] = sizes.per == "frame"
+        self.state["size_classes"] = len(sizes.bytes)
+        return [{"edge": edge, "bytes": size} for edge, size in zip(accumulate(sizes.shares), sizes.bytes, strict=True)]
+
+    def _fetches(self) -> list[dict[str, float]]:
+        """Returns the fetches that wait: of consumers, then of nobody, which wait for nothing, then of followers; each at every broker."""
+        log = only(self.plan.scenario, Log)[1]
+        group = only(self.plan.scenario, ConsumerGroup)[1]
+        empty: dict[str, float] = {"head": -1, "answer": -1, "bunch": -1}
+        rows: list[dict[str, float]] = []
+        if group.fetch_min_bytes > 1:
+            rows = [
+                empty | {"broker": broker, "min_bytes": min_bytes, "wait": group.fetch_max_wait_s}
+                for min_bytes in (*([group.fetch_min_bytes] * group.most_replicas), 0)
+                for broker in range(log.brokers)
+            ]
+        self.state["pulling"], self.state["pull_first"] = log.replicate_by == "pull", len(rows)
+        if log.replicate_by == "pull":
+            waits = {"min_bytes": log.replica_fetch_min_bytes, "wait": log.replica_fetch_wait_s}
+            pairs = product(range(log.brokers), repeat=2)
+            rows += [empty | waits | {"follower": follower, "broker": leader} for follower, leader in pairs]
+        return rows
 
     def _replicas(self) -> list[dict[str, float]]:
         name, group = only(self.plan.scenario, ConsumerGroup)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.background import tick_wait
-from sentra_sim.engine.compiled.batcher import buffer, buffer_tracked
+from sentra_sim.engine.compiled.batcher import buffer, buffer_tracked, buffer_weighed
 from sentra_sim.engine.compiled.calendar import ARRIVE, COPIED, NONE, WRITTEN, delay_of, push
 from sentra_sim.engine.compiled.clients import resent, sent
 from sentra_sim.engine.compiled.consumers import consumer_done
@@ -60,7 +60,10 @@ def done(sim: Sim, thread: int) -> None:  # noqa: PLR0912 - one branch a role
         elif sim.tracked:
             buffer_tracked(sim, ref)
         else:
-            buffer(sim, ref)
+            if sim.weighs:
+                buffer_weighed(sim, ref)
+            else:
+                buffer(sim, ref)
             if sim.noted and not sim.full:
                 note_events(sim, ref)
         next_job(sim, thread)

@@ -9,6 +9,7 @@ import simpy
 from sentra_sim.engine.reference.admission import Tracking
 from sentra_sim.engine.reference.hosts import Draws
 from sentra_sim.engine.reference.log import LogModel
+from sentra_sim.engine.reference.weights import make_scales
 from sentra_sim.engine.reference.world import Batch, Frame, Process, World
 from sentra_sim.engine.trace import EVENT_SHED, SAME_MOMENT_S
 from sentra_sim.scenario import Batcher, only
@@ -26,6 +27,8 @@ class BatcherModel:
         self.notes = bool(world.place) or world.poison.may_be
         self.timer_set = False
         self.lateness = Draws(world.plan.multipliers[self.name, "timer"])
+        self.scales = make_scales(world)
+        world.weighs = self.scales is not None
         world.env.process(self._serve())
 
     def arrive(self, message: range) -> None:
@@ -51,12 +54,12 @@ class BatcherModel:
     def _buffer(self, message: range) -> None:
         full = Batch()
         for event in message:
-            frame = self.open[self.partition[event]] or self._open(self.partition[event])
+            frame = self._frame_for(self.partition[event], full)
             self.world.event_frame[event] = frame.number
             frame.events += 1
             if self.notes:
                 self._note(frame, event)
-            if frame.events == self.spec.max_events:
+            if frame.events == self.spec.max_events or self._is_heavy(frame):
                 self._close(frame, full)
         self._send(full)
 
@@ -69,7 +72,7 @@ class BatcherModel:
                 if taken_by[event] < 0:
                     taken_by[event] = EVENT_SHED
                 continue
-            frame = self.open[self.partition[event]] or self._open(self.partition[event])
+            frame = self._frame_for(self.partition[event], full)
             fresh = bool(taken_by[event] < 0)
             if fresh:
                 taken_by[event] = frame.number
@@ -78,7 +81,7 @@ class BatcherModel:
             frame.copies.append((event, fresh))
             frame.repeats += not fresh
             frame.events += 1
-            if frame.events == self.spec.max_events:
+            if frame.events == self.spec.max_events or self._is_heavy(frame):
                 self._close(frame, full)
         self._send(full)
         if refused:
@@ -90,6 +93,25 @@ class BatcherModel:
             frame.bad += 1
         elif self.world.place:
             frame.members.append(event)
+
+    def _frame_for(self, partition: int, full: Batch) -> Frame:
+        """Returns the frame that takes the next event of a partition; one that has no room for it is closed."""
+        frame, scales = self.open[partition], self.scales
+        if scales is None:
+            return frame or self._open(partition)
+        size = scales.next(frame)
+        if frame is not None and frame.bytes + size > scales.limit:
+            self._close(frame, full)
+            frame = None
+            if scales.spec is not None and scales.spec.per == "frame":
+                size = scales.next(None)
+        frame = frame or self._open(partition)
+        frame.bytes += size
+        frame.size = size
+        return frame
+
+    def _is_heavy(self, frame: Frame) -> bool:
+        return self.scales is not None and frame.bytes >= self.scales.limit
 
     def _open(self, partition: int) -> Frame:
         world = self.world

@@ -80,6 +80,8 @@ class Cluster:
         self.talking.discard(number)
         self.world.down.add(self._process(number))
         self.log.brokers[number].stop()
+        if self.log.replica_fetches is not None:
+            self.log.replica_fetches.cut(number)
         for shard in self.log.shards:
             if number in shard.replicas:
                 shard.lose(number, serves=False)
@@ -90,6 +92,8 @@ class Cluster:
         if number not in self.talking:
             return
         self.talking.discard(number)
+        if self.log.replica_fetches is not None:
+            self.log.replica_fetches.cut(number)
         for shard in self.log.shards:
             if number in shard.replicas:
                 shard.lose(number, serves=True)
@@ -140,6 +144,8 @@ class Cluster:
             states.discard(number)
         self.world.down.discard(self._process(number))
         self.session[number] += 1
+        if self.log.replica_fetches is not None:
+            self.log.replica_fetches.begin(number)
         for shard in self.log.shards:
             if number in shard.replicas:
                 shard.rejoin(number)

@@ -7,7 +7,9 @@ import simpy
 from sentra_sim.engine.plan import broker_name
 from sentra_sim.engine.reference.cluster import Cluster
 from sentra_sim.engine.reference.consumers import ConsumerModel
+from sentra_sim.engine.reference.fetches import ConsumerFetches
 from sentra_sim.engine.reference.hosts import Work
+from sentra_sim.engine.reference.pulls import ReplicaFetches
 from sentra_sim.engine.reference.request import Request
 from sentra_sim.engine.reference.shard import Shard
 from sentra_sim.engine.reference.world import Batch, Process, World
@@ -23,6 +25,9 @@ class LogModel:
         self.brokers = [Broker(self, number) for number in range(self.spec.brokers)]
         self.cluster = Cluster(self)
         self.shards = [Shard(self, number) for number in range(self.spec.brokers)]
+        waits = consumers.spec.fetch_min_bytes > 1
+        self.replica_fetches = ReplicaFetches(self) if self.spec.replicate_by == "pull" else None
+        self.consumer_fetches = ConsumerFetches(self) if waits else None
 
     def produce(self, closed: Batch) -> None:
         """Queues frames for their leaders; those of one shard go with one request."""
@@ -48,7 +53,7 @@ class Broker:
         for _ in range(spec.threads):
             world.env.process(self._serve())
 
-    def put(self, work: Work, shard: Shard, request: Request) -> None:
+    def put(self, work: Work, shard: Shard | ReplicaFetches, request: Request) -> None:
         """Queues a job."""
         self.jobs.put((work, shard, request))
 
@@ -73,13 +78,12 @@ class Broker:
 
     def _disk_wait_s(self, request: Request) -> float:
         """Queues a request's bytes for the disk and returns how long it takes until they are written."""
-        written = request.events * self.log.world.scenario.load.event_bytes
         free_s = max(self.disk_free_s, self.world.env.now)
-        self.disk_free_s = free_s + written / self.log.spec.disk_bytes_per_s
+        self.disk_free_s = free_s + request.bytes / self.log.spec.disk_bytes_per_s
         return self.disk_free_s - self.world.env.now
 
-    def _written(self, work: Work, shard: Shard, request: Request) -> None:
-        if work is self.append:
+    def _written(self, work: Work, shard: Shard | ReplicaFetches, request: Request) -> None:
+        if isinstance(shard, Shard) and work is self.append:
             shard.appended(request)
         elif self.number in self.log.cluster.up:
             latency_s = self.log.cluster.latency_s[self.number]

@@ -12,6 +12,7 @@ class Request(Batch):
     """A produce request; or, with `catch_up`, all that a follower has missed."""
 
     count: int = 0  # frames
+    bytes: float = 0.0
     catch_up: bool = False
     acked: bool = False
     appended: bool = False

@@ -9,6 +9,7 @@ from sentra_sim.engine.reference.world import Frame
 from sentra_sim.engine.trace import LOST, SHED
 
 if TYPE_CHECKING:
+    from sentra_sim.engine.reference.fetches import ConsumerFetches
     from sentra_sim.engine.reference.log import LogModel
 
 
@@ -28,10 +29,11 @@ class Shard:
         self.open: dict[Request, None] = {}  # sent, and not yet both acknowledged and on all in-sync replicas
         self.returned: list[Request] = []  # to be sent again
         self.held: list[Request] = []  # to be fetched when there is a leader
+        self.unfetched: list[tuple[Request, Frame]] = []  # the same, where fetches wait
         self.frames = self.events = 0  # appended so far
-        self.behind: dict[
-            int, tuple[int, int]
-        ] = {}  # replicas that miss something, with the frames and events they have
+        self.bytes = 0.0
+        # Replicas that miss something, with the frames, events and bytes they have.
+        self.behind: dict[int, tuple[int, int, float]] = {}
         self.catching_up: dict[int, Request] = {}
         # By replica: how long after its append the last request that it got was there, and when that was.
         self.last_copy: dict[int, tuple[float, float]] = dict.fromkeys(self.replicas, (0.0, 0.0))
@@ -47,6 +49,7 @@ class Shard:
         request = Request()
         for frame in self.waiting:
             request.add(frame)
+            request.bytes += self.world.bytes_of(frame)
         request.count, self.waiting = len(request.frames), []
         if self.spec.acks == "none":
             self._stamp_acked(request)
@@ -66,6 +69,7 @@ class Shard:
         request.appended, request.appended_s = True, self.world.env.now
         self.frames += request.count
         self.events += request.events
+        self.bytes += request.bytes
         request.have.add(self.leader)
         for number in self.replicas:
             if number == self.leader:
@@ -74,6 +78,9 @@ class Shard:
                 request.needs.add(number)
             if self.cluster.reach(self.leader, number):
                 request.sent.add(number)
+                if self.log.replica_fetches is not None:
+                    self.log.replica_fetches.offer(number, self, request)
+                    continue
                 follower = self.log.brokers[number]
                 follower.put(follower.replicate, self, request)
         if self.spec.acks == "none":
@@ -105,6 +112,8 @@ class Shard:
             return
         if request.catch_up:
             self._caught_up(number)
+        elif self.spec.acks == "all" and self.log.replica_fetches is not None:
+            self._answer(request)
         elif self.spec.acks == "all":
             latency_s = self.cluster.latency_s[self.leader]
             self.log.brokers[self.leader].after_replication(self._acked, request, also_s=latency_s)
@@ -136,6 +145,9 @@ class Shard:
             self._offer(request)
 
     def _offer(self, request: Request) -> None:
+        if self.log.consumer_fetches is not None:
+            self.log.consumer_fetches.offer([(request, frame) for frame in request.frames], self.leader)
+            return
         latency_s = self.cluster.latency_s[self.leader]
         self.log.brokers[self.leader].after_fetch(self._fetched, request, also_s=latency_s)
 
@@ -182,7 +194,7 @@ class Shard:
         self.blocked = False
         returned, self.returned = self.returned, []
         for request in returned:
-            self._send(Request(request.frames, request.events, count=request.count))
+            self._send(Request(request.frames, request.events, count=request.count, bytes=request.bytes))
         self.request()
 
     def _expire(self) -> None:
@@ -191,6 +203,7 @@ class Shard:
             request.frames = self._fresh(request.frames)
             request.count = len(request.frames)
             request.events = sum(frame.events for frame in request.frames)
+            request.bytes = sum(self.world.bytes_of(frame) for frame in request.frames)
         kept = [request for request in self.returned if request.frames]
         self.outstanding -= len(self.returned) - len(kept)
         self.returned = kept
@@ -223,13 +236,14 @@ class Shard:
     def _fall_behind(self, number: int) -> None:
         if number in self.catching_up:
             self.catching_up.pop(number).gone = True
-        frames, events = self.frames, self.events
+        frames, events, size = self.frames, self.events, self.bytes
         for request in self.open:
             if request.appended and number not in request.have:
                 request.sent.discard(number)
                 frames -= request.count
                 events -= request.events
-        self.behind.setdefault(number, (frames, events))
+                size -= request.bytes
+        self.behind.setdefault(number, (frames, events, size))
 
     def fence(self, number: int) -> None:
         """The controller takes a replica for dead: another one leads, or it is in sync no more."""
@@ -286,14 +300,25 @@ class Shard:
                 self._lose(request)
             elif not request.lost:
                 self._offer(request)
+        if self.log.consumer_fetches is not None:
+            self._offer_again(self.log.consumer_fetches, clean=clean)
         self._bring_up_others()
+
+    def _offer_again(self, fetches: ConsumerFetches, *, clean: bool) -> None:
+        """Lets what no leader was there for be fetched from the new one, unless that does not have it."""
+        unfetched, self.unfetched = self.unfetched, []
+        for request, _ in unfetched:
+            if not clean and self.leader not in request.have and not request.lost:
+                self._lose(request)
+        fetches.offer([(request, frame) for request, frame in unfetched if frame.outcome != LOST], self.leader)
 
     def _lose(self, request: Request) -> None:
         request.lost = True
         if not request.fetched:
-            self.world.lag_events -= request.events
             for frame in request.frames:
-                frame.outcome = LOST
+                if not frame.fetched:
+                    self.world.lag_events -= frame.events
+                    frame.outcome = LOST
 
     def rejoin(self, number: int) -> None:
         """A replica reaches the others again."""
@@ -310,8 +335,9 @@ class Shard:
                 self._catch_up(other)
 
     def _catch_up(self, number: int) -> None:
-        frames, events = self.behind[number]
+        frames, events, size = self.behind[number]
         request = Request(events=self.events - events, count=self.frames - frames, catch_up=True, needs={number})
+        request.bytes = self.bytes - size
         self.catching_up[number] = request
         follower = self.log.brokers[number]
         follower.put(follower.replicate, self, request)

@@ -50,6 +50,9 @@ class Frame:
     bad: int = 0  # events that fail whenever they are processed
     dead: int = 0  # those of them that were put aside or dropped
     copies: list[tuple[int, bool]] = field(default_factory=list)  # events, and whether for the first time; if tracked
+    fetched: bool = False  # by a consumer whose fetches wait
+    bytes: float = 0.0  # where events are weighed
+    size: float = 0.0  # of its last event
 
 
 @dataclass(eq=False)
@@ -121,6 +124,7 @@ class World:
         self.on_gone: list[Callable[[Frame], None]] = []  # of frames that the producer gives up
         self.sends: list[int] = []  # by message, if clients are impatient
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
+        self.weighs = False  # frames know their sizes
         self.felled: dict[str, list[str]] = {}  # what a host that is down took along
         self.down: set[int] = set()  # processes that run no background jobs
 
@@ -210,6 +214,10 @@ class World:
             poll.failed = True
             return True
         return False
+
+    def bytes_of(self, frame: Frame) -> float:
+        """Returns the size of a frame."""
+        return frame.bytes if self.weighs else float(frame.events * self.scenario.load.event_bytes)
 
     def stamp(self, frames: list[Frame], hop: str) -> None:
         """Notes that frames have reached a hop now."""
