@@ -46,6 +46,7 @@ def down(options: Namespace) -> int:
 
 def measure(options: Namespace) -> int:
     """Records a real run."""
+    from sentra_sim.cli.advise import advise
     from sentra_sim.cli.control import controlled
     from sentra_sim.cli.notices import about_run
     from sentra_sim.cli.progress import measuring
@@ -56,6 +57,7 @@ def measure(options: Namespace) -> int:
     seconds = window_s(options, scenario)
     play, notifier = live.load_measure(), live.load_notifier()
     rules, weights = _gateway_rules(options, scenario), _release_weights(options)
+    warnings = advise(options, scenario)
     with (
         notifier.notifying(options.notify) as webhook,
         controlled(options.control) as control,
@@ -82,11 +84,12 @@ def measure(options: Namespace) -> int:
         )
         if notice := about_run(run):
             webhook.send(notifier.Notice(**notice))
-    return print_run(run, as_json=options.json, hops=False)
+    return print_run(run, as_json=options.json, hops=False, warnings=warnings)
 
 
 def simulate(options: Namespace) -> int:
     """Writes a simulated run."""
+    from sentra_sim.cli.advise import advise
     from sentra_sim.cli.control import controlled
     from sentra_sim.cli.steps import window_s
     from sentra_sim.cli.tables import print_run
@@ -97,7 +100,7 @@ def simulate(options: Namespace) -> int:
     scenario = _scenario(options)
     seconds = window_s(options, scenario)
     refuse_existing(options.output, replace=options.replace)
-    digest = None
+    warnings, digest = advise(options, scenario), None
     if options.twin is not None:
         from sentra_sim.twin import apply_twin, load_twin, twin_hash
 
@@ -105,8 +108,12 @@ def simulate(options: Namespace) -> int:
     if options.until_half_width is not None:
         from sentra_sim.cli.precision import replicate
 
-        return replicate(options, scenario, seconds=seconds, seed=_seed(options, scenario), twin=digest)
+        return replicate(
+            options, scenario, seconds=seconds, seed=_seed(options, scenario), twin=digest, warnings=warnings
+        )
     with controlled(options.control) as control:
+        if control:
+            warnings += control.check(scenario, options.warmup + seconds)
         tables, manifest = run_engine(
             with_room(scenario, control.control.most_workers) if control else scenario,
             seconds=seconds,
@@ -117,7 +124,7 @@ def simulate(options: Namespace) -> int:
             control=control.simulated if control else None,
         )
         write_run(options.output, tables, manifest, replace=options.replace, attached=[control.file] if control else ())
-    return print_run(read_run(options.output), as_json=options.json, hops=False)
+    return print_run(read_run(options.output), as_json=options.json, hops=False, warnings=warnings)
 
 
 def kpi(options: Namespace) -> int:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from sentra_sim.control.file import Control
     from sentra_sim.control.plant import Plant
     from sentra_sim.engine import Plan, Simulation
+    from sentra_sim.scenario import Scenario
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,13 @@ class Controlled:
 
     control: Control
     file: Path
+
+    def check(self, scenario: Scenario, seconds: float) -> list[str]:
+        """Refuses what a simulation of so many seconds has not; prints and returns what to think over."""
+        from sentra_sim.cli.advise import warn
+        from sentra_sim.control.checks import check_control
+
+        return warn(check_control(self.control, scenario, seconds=seconds))
 
     def simulated(self, simulation: Simulation, plan: Plan) -> None:
         """Lets them act on a simulation until its load ends."""

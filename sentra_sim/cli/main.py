@@ -32,6 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SentraError as error:
         print(f"sentra: {error}", file=sys.stderr)
         return error.exit_code
+    except MemoryError as error:
+        print(
+            f"sentra: memory: must hold the run, got {error or 'more than there is'}; "
+            "lower load.rate_eps or load.keys, or shorten --seconds",
+            file=sys.stderr,
+        )
+        return InputError.exit_code
     except KeyboardInterrupt:
         print("sentra: interrupted; nothing half-written is left", file=sys.stderr)
         return INTERRUPTED

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -35,7 +35,9 @@ def parse_share(text: str) -> float:
     return share
 
 
-def replicate(options: Namespace, scenario: Scenario, *, seconds: float, seed: int, twin: str | None) -> int:
+def replicate(
+    options: Namespace, scenario: Scenario, *, seconds: float, seed: int, twin: str | None, warnings: Sequence[str] = ()
+) -> int:
     """Writes the first replication as the run, and shows what all of them give; exit 1 when that is not as precise as asked for.
 
     Raises:
@@ -60,7 +62,13 @@ def replicate(options: Namespace, scenario: Scenario, *, seconds: float, seed: i
             tell=tell,
         )
     write_run(options.output, *found.first, replace=options.replace)
-    _print(found, scenario, relative, as_json=options.json)
+    if found.saturated and not options.json:
+        from sentra_sim.cli.tables import print_run
+        from sentra_sim.records import read_run
+
+        print_run(read_run(options.output), as_json=False, hops=False)
+        return MISSED
+    _print(found, scenario, relative, as_json=options.json, warnings=warnings)
     return 0 if found.reached else MISSED
 
 
@@ -75,13 +83,15 @@ def _progress(relative: float, *, quiet: bool) -> Iterator[Tell]:
         yield lambda count, widest: status.update(f"replication {count}: ±{widest:.1%} of ±{relative:.1%}")
 
 
-def _print(found: Replicated, scenario: Scenario, relative: float, *, as_json: bool) -> None:
+def _print(found: Replicated, scenario: Scenario, relative: float, *, as_json: bool, warnings: Sequence[str]) -> None:
     if as_json:
         data = {
             "replications": found.replications,
             "reached": found.reached,
             "warmup_s": found.warmup_s,
             "kpis": {name: asdict(interval) for name, interval in found.intervals.items()},
+            "saturated": found.saturated,
+            "warnings": list(warnings),
         }
         print(json.dumps(data))
         return

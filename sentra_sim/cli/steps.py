@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from sentra_sim.cli.tables import MARKS, number, table
+from sentra_sim.cli.tables import MARKS, shown, table
 from sentra_sim.errors import InputError
 
 if TYPE_CHECKING:
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sentra_sim.scenario import Scenario
 
 WINDOW_S = 60.0
+MOST_EVENTS = 1e10
 
 
 def parse_steps(text: str | None) -> tuple[tuple[float, float], ...] | None:
@@ -40,8 +41,19 @@ def window_s(options: Namespace, scenario: Scenario) -> float:
     """Returns the length of the window: as asked for, else what the steps leave after the warm-up, else a minute.
 
     Raises:
-        InputError: the steps end within the warm-up.
+        InputError: the steps end within the warm-up, or the load has more events than any machine has room for.
     """
+    seconds = _window_s(options, scenario)
+    events = scenario.load.rate_eps * (seconds + float(options.warmup))
+    if not events <= MOST_EVENTS:
+        raise InputError(
+            f"{options.scenario.name}: load: must offer at most {MOST_EVENTS:,.0f} events, got {events:,.0f}; "
+            "lower the rate, or shorten --seconds"
+        )
+    return seconds
+
+
+def _window_s(options: Namespace, scenario: Scenario) -> float:
     if options.seconds is not None:
         return float(options.seconds)
     if not scenario.load.steps:
@@ -65,7 +77,7 @@ def steps_table(run: Run, found: Sequence[StepKpis]) -> Table:
     heads = (f"{step.rate_eps:,.0f}/s {step.start_s:g}–{step.end_s:g} s" for step in found)
     made = table(f"{run.name}: step by step", "KPI", *heads, "SLO")
     for row in zip(*(step.kpis for step in found), strict=True):
-        cells = (_cell(number(kpi.value, kpi.unit), kpi.verdict) for kpi in row)
+        cells = (_cell(shown(kpi), kpi.verdict) for kpi in row)
         made.add_row(row[0].name, *cells, row[0].bound or "-")
     return made
 

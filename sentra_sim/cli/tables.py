@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +27,9 @@ MARKS = {
     "flat": "[green]flat[/]",
     "grows": "[bold red]GROWS[/]",
 }
+
+
+_TIMES = ("mean_s", "p50_s", "p95_s", "p99_s")
 
 
 def console() -> Console:
@@ -61,12 +64,13 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{value:+.1%}"
 
 
-def print_run(run: Run, *, as_json: bool, hops: bool) -> int:
-    """Prints the KPIs of a run, its validity and its CPU by process."""
+def print_run(run: Run, *, as_json: bool, hops: bool, warnings: Sequence[str] = ()) -> int:
+    """Prints the KPIs of a run, its validity and its CPU by process; `warnings` have been told to people already."""
     from sentra_sim.cli.steps import steps_data, steps_table
-    from sentra_sim.kpi import cpu_cores, hop_breakdown, kpis, step_kpis
+    from sentra_sim.kpi import cpu_cores, kpis, saturated_hops, step_kpis
 
     found, cores, manifest, steps = kpis(run), cpu_cores(run), run.manifest, step_kpis(run)
+    piling = saturated_hops(run)
     if as_json:
         data = {
             "run": str(run.path),
@@ -76,18 +80,25 @@ def print_run(run: Run, *, as_json: bool, hops: bool) -> int:
             "counters": manifest.counters,
             "kpis": [asdict(kpi) for kpi in found],
             "cpu_cores": cores,
+            "saturated": piling,
+            "warnings": list(warnings),
         }
-        print(json.dumps(data | steps_data(steps) | ({"hops": hop_breakdown(run).to_dicts()} if hops else {})))
+        print(json.dumps(data | steps_data(steps) | ({"hops": _hop_rows(run, piling)} if hops else {})))
         return 0
     out = console()
     out.print(_kpi_table(run, found))
     if steps:
         out.print(steps_table(run, steps))
     if hops:
-        out.print(_hop_table(run))
+        out.print(_hop_table(run, piling))
     out.print(_cpu_table(cores, manifest.seconds, manifest.offered_events))
     if manifest.counters:
         out.print("counts: " + ", ".join(f"{name} {value:,}" for name, value in manifest.counters.items()))
+    for hop, growth in piling.items():
+        out.print(
+            f"[bold red]saturated[/] before {hop}: {number(growth, 'events/s')} events/s more wait there each second; "
+            "offer less, or give more to what writes that hop"
+        )
     _print_validity(out, run)
     return 0
 
@@ -108,25 +119,31 @@ def _kpi_table(run: Run, found: Sequence[Kpi]) -> Table:
     made = table(title, "KPI", "value", "95 % interval", "SLO", "verdict")
     for kpi in found:
         interval = f"{number(kpi.low, kpi.unit)} … {number(kpi.high, kpi.unit)}" if kpi.low is not None else "-"
-        made.add_row(kpi.name, _shown(kpi), interval, kpi.bound or "-", MARKS.get(kpi.verdict, kpi.verdict))
+        made.add_row(kpi.name, shown(kpi), interval, kpi.bound or "-", MARKS.get(kpi.verdict, kpi.verdict))
     return made
 
 
-def _shown(kpi: Kpi) -> str:
+def shown(kpi: Kpi) -> str:
+    """Returns a KPI's value as it is read; a dash for a latency of a saturated run, which has none."""
     from sentra_sim.kpi import SATURATED
 
     return "-" if kpi.verdict == SATURATED else number(kpi.value, kpi.unit)
 
 
-def _hop_table(run: Run) -> Table:
+def _hop_table(run: Run, piling: Mapping[str, float]) -> Table:
+    made = table("time per hop", "hop", "P50", "P95", "P99")
+    for row in _hop_rows(run, piling):
+        times = [number(row[f"{label}_s"], "s") for label in ("p50", "p95", "p99")]
+        made.add_row(f"{row['after']} → {row['hop']}", *([MARKS["saturated"]] * 3 if row["hop"] in piling else times))
+    return made
+
+
+def _hop_rows(run: Run, piling: Mapping[str, float]) -> list[dict[str, Any]]:
+    """Returns the times of every hop; those of one before which events pile up are the length of the run, and no times."""
     from sentra_sim.kpi import hop_breakdown
 
-    made = table("time per hop", "hop", "P50", "P95", "P99")
-    for row in hop_breakdown(run).iter_rows(named=True):
-        made.add_row(
-            f"{row['after']} → {row['hop']}", *(number(row[f"{label}_s"], "s") for label in ("p50", "p95", "p99"))
-        )
-    return made
+    rows = hop_breakdown(run).to_dicts()
+    return [row | dict.fromkeys(_TIMES) if row["hop"] in piling else row for row in rows]
 
 
 def _cpu_table(cores: dict[str, float], seconds: float, events: int) -> Table:

@@ -49,7 +49,12 @@ def parse(model: type[B], data: object, place: str) -> B:
         return model.model_validate(data)
     except ValidationError as error:
         found = first_of(error)
-        where = ".".join([place, *(str(part) for part in found["loc"])])
+        where = ": ".join([place, *filter(None, [".".join(_trail(found["loc"], data))])])
+        if found["type"] == "union_tag_invalid":
+            key, valid = str(found["ctx"]["discriminator"]).strip("'"), found["ctx"]["expected_tags"]
+            raise InputError(
+                f"{where}.{key}: must be one of {valid}, got {found['ctx']['tag']!r}; write one of them"
+            ) from None
         if found["type"] == "extra_forbidden":
             raise InputError(
                 f"{where}: unknown key{nearest(str(found['loc'][-1]), _keys(model, found['loc']))}"
@@ -58,19 +63,40 @@ def parse(model: type[B], data: object, place: str) -> B:
         raise InputError(f"{where}: {told}") from None
 
 
+def _trail(place: tuple[int | str, ...], data: object) -> list[str]:
+    """Returns the keys on the way to a place in the data: pydantic also names which block of several it took."""
+    trail: list[str] = []
+    for number, part in enumerate(place):
+        known = isinstance(data, Mapping) and part in data
+        listed = isinstance(data, list) and isinstance(part, int) and part < len(data)
+        if known or listed:
+            data = data[part]  # type: ignore[index]
+        elif number < len(place) - 1:
+            continue
+        trail.append(str(part))
+    return trail
+
+
 def _keys(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
     """Returns the keys of the block in which an unknown one was found."""
+    models = [model]
     for part in place[:-1]:
-        inner = _inner(model, part)
-        model = inner or model
-    return [field.alias or name for name, field in model.model_fields.items()]
+        inner = [block for one in models for block in _inner(one, part)]
+        models = inner or [one for one in models if part in _tags(one)] or models
+    return [field.alias or name for one in models for name, field in one.model_fields.items()]
 
 
-def _inner(model: type[BaseModel], part: int | str) -> type[BaseModel] | None:
+def _inner(model: type[BaseModel], part: int | str) -> list[type[BaseModel]]:
     for name, field in model.model_fields.items():
         if part in (name, field.alias):
-            return next(iter(_blocks(field.annotation)), None)
-    return None
+            return _blocks(field.annotation)
+    return []
+
+
+def _tags(model: type[BaseModel]) -> tuple[object, ...]:
+    """Returns what tells a block from others of its place."""
+    field = model.model_fields.get("type")
+    return get_args(field.annotation) if field else ()
 
 
 def _blocks(annotation: object) -> list[type[BaseModel]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
@@ -28,6 +29,15 @@ from sentra_sim.control.plant import (
 from sentra_sim.rng import stream
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+SUBJECTS = {"burden": "station", "speed": "host", "weights": "weights", "workers": "count"}  # of others a process
+OPTIONS = {
+    "partition": ("peers", "clients"),
+    "slow": ("latency_s", "jitter_s", "share", "peers"),
+    "burden": ("factor",),
+    "speed": ("speed",),
+}
 
 
 class Fault(Block):
@@ -76,16 +86,25 @@ class Fault(Block):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        subject = {"burden": "station", "speed": "host", "weights": "weights", "workers": "count"}.get(
-            self.action, "process"
-        )
-        if subject not in self.model_fields_set:
-            raise ValueError(f"must name a {subject} for the action {self.action}")
+        if self.subject not in self.model_fields_set:
+            raise ValueError(f"must name a {self.subject} for the action {self.action}")
+        known = {"action", "at_s", "for_s", self.subject, *OPTIONS.get(self.action, ())}
+        if foreign := sorted(self.model_fields_set - known):
+            raise ValueError(
+                f"must have no {' and '.join(foreign)} with the action {self.action}, which has no such key"
+            )
+        if self.action == "weights" and not math.isclose(sum(self.weights.values()), 1.0, abs_tol=1e-9):
+            raise ValueError(f"must have weights that add up to 1, not to {sum(self.weights.values()):g}")
         if self.action == "partition" and not (self.peers or self.clients):
             raise ValueError("must cut off peers, clients or both")
         if self.for_s is not None and self.end() is None:
             raise ValueError(f"must have no for_s with the action {self.action}, which nothing takes back")
         return self
+
+    @property
+    def subject(self) -> str:
+        """The key that names what the action is about."""
+        return SUBJECTS.get(self.action, "process")
 
     def begin(self) -> Action:
         """Returns the action itself."""

@@ -10,10 +10,10 @@ from pydantic import Field, NonNegativeFloat, model_validator
 
 from sentra_sim.control.autoscaler import make_autoscaler
 from sentra_sim.control.document import Block, parse, read_document
-from sentra_sim.control.faults import FaultInjector, FaultPlan
+from sentra_sim.control.faults import Fault, FaultInjector, FaultPlan
 from sentra_sim.control.loop import Controller
 from sentra_sim.control.rollout import RolloutController, RolloutPolicy
-from sentra_sim.control.scaledobject import read_scaled_object
+from sentra_sim.control.scaledobject import HorizontalPodAutoscaler, ScaledObject, read_scaled_object
 
 
 class Defect(Block):
@@ -41,16 +41,28 @@ class ControlFile(Block):
             raise ValueError("must hold rollout, autoscaler or faults")
         return self
 
+    def named_faults(self) -> list[tuple[str, Fault]]:
+        """Returns every fault of the plan with its place in the file."""
+        if self.faults is None:
+            return []
+        drawn = self.faults.random.choose if self.faults.random else ()
+        timed = [(f"faults.timetable.{number}", fault) for number, fault in enumerate(self.faults.timetable)]
+        return [*timed, *((f"faults.random.choose.{number}", fault) for number, fault in enumerate(drawn))]
+
 
 @dataclass(frozen=True)
 class Control:
     """The controllers of a file, ready to run once; `defects` as a simulated plant takes them.
 
+    `place`: the file's name, for messages. `file`, `rule`: what is in it, and in the autoscaler's file that it names.
     `most_workers`: up to how many workers one of them may want, 0 where none changes their number.
     """
 
     controllers: tuple[Controller, ...]
     defects: dict[str, tuple[str, float]]
+    place: str
+    file: ControlFile
+    rule: ScaledObject | HorizontalPodAutoscaler | None = None
     most_workers: int = 0
 
 
@@ -63,7 +75,7 @@ def load_control(file: str | Path) -> Control:
     file = Path(file)
     read = parse(ControlFile, read_document(file, "a control file (docs/control.md)"), file.name)
     controllers: list[Controller] = []
-    most_workers = 0
+    rule, most_workers = None, 0
     if read.faults is not None:
         controllers.append(FaultInjector(read.faults))
         most_workers = read.faults.most_workers
@@ -74,4 +86,4 @@ def load_control(file: str | Path) -> Control:
     if read.rollout is not None:
         controllers.append(RolloutController(read.rollout))
     defects = {name: (defect.station, defect.factor) for name, defect in read.defects.items()}
-    return Control(tuple(controllers), defects, most_workers)
+    return Control(tuple(controllers), defects, file.name, read, rule, most_workers)

@@ -31,6 +31,8 @@ class BoundGate(Block):
     def _bounds_something(self) -> Self:
         if self.max is None and self.min is None:
             raise ValueError("must set max, min or both")
+        if self.max is not None and self.min is not None and self.max < self.min:
+            raise ValueError("must set max no lower than min")
         return self
 
     def judge(self, seen: Mapping[str, float]) -> Verdict:

@@ -25,7 +25,12 @@ UNPLAYED = {
     "ensureEvenDistributionOfPartitions": "trigger",
     "fallback": "ScaledObject",
     "scalingModifiers": "ScaledObject",
+    "resource": "HorizontalPodAutoscaler",
+    "containerResource": "HorizontalPodAutoscaler",
+    "targetCPUUtilizationPercentage": "HorizontalPodAutoscaler",
 }
+
+CPU_TARGETS = ("resource", "containerResource", "targetCPUUtilizationPercentage")
 
 Metadata = dict[str, JsonValue]
 
@@ -36,7 +41,9 @@ def quantity(value: object) -> object:
     >>> quantity("500m")
     0.5
     """
-    found = re.fullmatch(r"([0-9.]+)(m|k|M|G|Ki|Mi|Gi|)", value) if isinstance(value, str) else None
+    found = (
+        re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(m|k|M|G|Ki|Mi|Gi|)", value) if isinstance(value, str) else None
+    )
     return float(found[1]) * SUFFIXES[found[2]] if found else value
 
 
@@ -185,7 +192,6 @@ class HpaSpec(Block):
 
 
 class _Object(Block):
-    apiVersion: str  # noqa: N815
     metadata: Metadata = Field(default={})
     status: Metadata = Field(default={})
 
@@ -193,6 +199,7 @@ class _Object(Block):
 class ScaledObject(_Object):
     """`kind: ScaledObject`."""
 
+    apiVersion: Literal["keda.sh/v1alpha1"]  # noqa: N815
     kind: Literal["ScaledObject"]
     spec: ScaledObjectSpec
 
@@ -200,6 +207,7 @@ class ScaledObject(_Object):
 class HorizontalPodAutoscaler(_Object):
     """`kind: HorizontalPodAutoscaler`."""
 
+    apiVersion: Literal["autoscaling/v2"]  # noqa: N815
     kind: Literal["HorizontalPodAutoscaler"]
     spec: HpaSpec
 
@@ -223,9 +231,13 @@ def read_scaled_object(file: Path) -> ScaledObject | HorizontalPodAutoscaler:
     for place, key in _fields(data):
         if key in UNPLAYED:
             raise InputError(
-                f"{file.name}.{place}: must not be set, got a field of the {UNPLAYED[key]} that is not played; remove it"
+                f"{file.name}: {place}: must not be set, got a field of the {UNPLAYED[key]} that is not played; {_instead(key)}"
             )
     return parse(KINDS[str(kind)], data, file.name)
+
+
+def _instead(key: str) -> str:
+    return "write a metric of type External, such as cpu_cores" if key in CPU_TARGETS else "remove it"
 
 
 def _fields(data: Any, place: str = "") -> list[tuple[str, str]]:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from sentra_sim.engine.run import Engine, simulate
 from sentra_sim.errors import InputError
-from sentra_sim.kpi import QUANTILES, end_to_end, timeline
+from sentra_sim.kpi import QUANTILES, end_to_end, saturated_hops, timeline
+from sentra_sim.kpi.saturation import backlog_growth, saturated
 from sentra_sim.kpi.timeline import Timeline
 from sentra_sim.records import Manifest, Run, Tables
 from sentra_sim.scenario import Scenario
@@ -25,7 +26,8 @@ class Replicated:
     """What the replications gave.
 
     `intervals`: by name of the KPI, seconds. `warmup_s`: what was cut off each: as asked for, or more where MSER-5 said so. `first`: the
-    first replication as a run.
+    first replication as a run. `saturated`: the hops before which events pile up, with by how many events/s more there are; it has no
+    intervals then, and one replication.
     """
 
     intervals: dict[str, Interval]
@@ -33,6 +35,7 @@ class Replicated:
     reached: bool
     warmup_s: float
     first: tuple[Tables, Manifest]
+    saturated: dict[str, float] = field(default_factory=dict)
 
 
 def simulate_until(
@@ -72,7 +75,11 @@ def simulate_until(
     def play(number: int, warmup_s: float) -> tuple[Tables, Manifest]:
         return simulate(scenario, seconds=seconds, warmup_s=warmup_s, seed=seed + number, engine=engine, twin=twin)
 
-    warmup_s += _transient_s(scenario, [_line(play(number, warmup_s)) for number in range(PILOTS)])
+    pilots = [_line(play(number, warmup_s)) for number in range(PILOTS)]
+    if _saturated(scenario, pilots):  # no number of replications makes such quantiles precise
+        first = play(0, warmup_s)
+        return Replicated({}, 1, False, warmup_s, first, saturated_hops(_run(first)))
+    warmup_s += _transient_s(scenario, pilots)
     first = play(0, warmup_s)
 
     def replicate(number: int) -> dict[str, np.ndarray]:
@@ -86,8 +93,18 @@ def simulate_until(
 
 
 def _line(run: tuple[Tables, Manifest]) -> Timeline:
+    return timeline(_run(run))
+
+
+def _run(run: tuple[Tables, Manifest]) -> Run:
     tables, manifest = run
-    return timeline(Run(Path(), manifest, tables))
+    return Run(Path(), manifest, tables)
+
+
+def _saturated(scenario: Scenario, pilots: list[Timeline]) -> bool:
+    """Tells whether one of the latencies belongs to a backlog that grows in every pilot."""
+    ends = {span.end for span in scenario.kpis.values()}
+    return any(all(saturated(backlog_growth(line, end), line) for line in pilots) for end in ends)
 
 
 def _transient_s(scenario: Scenario, pilots: list[Timeline]) -> float:

@@ -12,7 +12,7 @@ from sentra_sim.kpi.compute import (
     window_metric,
 )
 from sentra_sim.kpi.floor import Floor, noise_floor
-from sentra_sim.kpi.hops import breakdown_of, hop_breakdown
+from sentra_sim.kpi.hops import breakdown_of, hop_breakdown, saturated_hops
 from sentra_sim.kpi.memory import Bounds, Growth, Trend, growth, trend
 from sentra_sim.kpi.spans import RecordedSpan, read_spans
 from sentra_sim.kpi.steps import StepKpis, step_kpis, step_runs
@@ -42,6 +42,7 @@ __all__ = [
     "kpis",
     "noise_floor",
     "read_spans",
+    "saturated_hops",
     "slowest",
     "step_kpis",
     "step_runs",

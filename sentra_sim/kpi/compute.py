@@ -28,8 +28,8 @@ class Kpi:
 
     `unit` is one of s, events/s, events, fraction, cores, µs/event, fraction/day, price/h, price. `verdict` is ok, breach,
     nodata, or `-` without a bound; of a throughput also `not offered`, and `by step` when the window holds several rates;
-    of a latency also `saturated`, which misses any bound: the backlog grows, `backlog_growth_eps` says how fast, and there
-    is no quantile that a longer run would not exceed.
+    of a latency also `saturated`, which misses any bound: the events that are not yet at its last hop grow in number, so there is
+    no quantile that a longer run would not exceed. `backlog_growth_eps` says how fast, by the hop that counts as delivered.
     """
 
     name: str
@@ -47,7 +47,7 @@ def kpis(run: Run) -> tuple[Kpi, ...]:
     line = timeline(run)
     growth = backlog_growth(line, final_hop(scenario))
     found = [
-        *(_without_value(kpi) if saturated(growth, line) else kpi for kpi in _latencies(line, scenario)),
+        *_latencies(line, scenario),
         *_flow(run, line, scenario),
         _with("backlog_growth_eps", "events/s", growth) if growth else Kpi("backlog_growth_eps", "events/s", None),
         *_lag(run),
@@ -87,16 +87,14 @@ def end_to_end(scenario: Scenario) -> tuple[str, str]:
 def _latencies(line: Timeline, scenario: Scenario) -> list[Kpi]:
     found: list[Kpi] = []
     for name, span in scenario.kpis.items():
+        if saturated(backlog_growth(line, span.end), line):
+            found += [Kpi(f"{name}_{label}_s", "s", None, verdict=SATURATED) for label in QUANTILES]
+            continue
         values = line.span(span.start, span.end)
         # An event that never arrived waits for ever: it belongs into the tail, not out of the sample.
         values[np.isnan(values)] = np.inf
         found += [_quantile(f"{name}_{label}_s", values, q) for label, q in QUANTILES.items()]
     return found
-
-
-def _without_value(kpi: Kpi) -> Kpi:
-    """A saturated run's latencies grow for as long as it lasts: there is no such quantile."""
-    return Kpi(kpi.name, kpi.unit, None, verdict=SATURATED)
 
 
 def _quantile(name: str, values: NDArray[np.float64], q: float) -> Kpi:

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from sentra_sim.kpi.compute import QUANTILES
+from sentra_sim.kpi.saturation import backlog_growth, saturated
 from sentra_sim.kpi.timeline import Timeline, timeline
 from sentra_sim.records import Run
 from sentra_sim.scenario import Scenario, hop_edges
@@ -20,6 +21,16 @@ def hop_breakdown(run: Run) -> pl.DataFrame:
     frame is received when its first event is. A hop without data has nulls.
     """
     return breakdown_of(timeline(run), run.manifest.load_scenario())
+
+
+def saturated_hops(run: Run) -> dict[str, float]:
+    """Returns the hops before which events pile up, in order of a frame's way, each with by how many events/s more there are."""
+    line, found = timeline(run), {}
+    for edge in hop_edges(run.manifest.load_scenario()):
+        growth = backlog_growth(line, edge.hop, edge.after)
+        if growth is not None and saturated(growth, line):
+            found[edge.hop] = growth.value
+    return found
 
 
 def breakdown_of(line: Timeline, scenario: Scenario) -> pl.DataFrame:

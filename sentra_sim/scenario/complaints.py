@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
@@ -56,7 +57,17 @@ def first_of(error: ValidationError) -> ErrorDetails:
 
 def complaint(found: ErrorDetails) -> str:
     """Returns rule, value and remedy of a broken rule."""
-    return f"{_rule(found)}, got {shown(found.get('input'))}; {_remedy(found)}"
+    return f"{_rule(found)}, got {_got(found)}; {_remedy(found)}"
+
+
+def _got(found: ErrorDetails) -> str:
+    """Returns the refused value; of a block too long to be shown whole, the keys that its rule speaks of."""
+    value, rule = found.get("input"), _rule(found)
+    if found["type"] == "value_error" and isinstance(value, Mapping) and len(repr(value)) > LONGEST_VALUE:
+        spoken = {word.rstrip("s") for word in re.findall(r"[A-Za-z_]+", rule)}
+        named = [f"{key} {shown(value[key])}" for key in value if str(key).rstrip("s") in spoken]
+        return ", ".join(named) if named else "a mapping without"
+    return shown(value)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
@@ -78,6 +89,7 @@ def _rule(found: ErrorDetails) -> str:
         "model_attributes_type": "must be a mapping",
         "tuple_type": "must be a list",
         "too_long": f"must hold {context.get('max_length')} items at most",
+        "too_short": f"must hold {context.get('min_length')} or more",
         "string_pattern_mismatch": (
             f"must be lower-case letters, digits{dash} and '_', a letter first"
             if pattern.startswith("^[a-z]")
@@ -103,8 +115,22 @@ def shown(value: object) -> str:
     return f"a {word}"
 
 
+UNITS = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0, "h": 3600.0, "%": 0.01}
+
+
+def _without_unit(value: object) -> float | None:
+    """Returns what stands for a value that was written with a unit: seconds, or a share."""
+    found = re.fullmatch(r"\s*([0-9.]+(?:e-?[0-9]+)?)\s*([a-zµ%]+)\s*", value) if isinstance(value, str) else None
+    try:
+        return float(found[1]) * UNITS[found[2]] if found else None
+    except (KeyError, ValueError):
+        return None
+
+
 def _remedy(found: ErrorDetails) -> str:
     context = found.get("ctx", {})
+    if (plain := _without_unit(found.get("input"))) is not None:
+        return f"write {plain:g}, without a unit"
     if context.get("gt") == 0:
         return "write a positive number"
     if context.get("ge") == 0:

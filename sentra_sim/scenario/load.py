@@ -168,6 +168,7 @@ def _kind_at(data: Mapping[str, Any], trail: list[int | str]) -> object:
 def _valid_names(model: Any, loc: tuple[int | str, ...]) -> list[str]:
     for part in loc[:-1]:
         model = _step(model, part)
+    model = next((arg for arg in get_args(model) if arg is not type(None)), model)  # of a block that may be left out
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return []
     return [field.alias or name for name, field in model.model_fields.items()]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from sentra_sim.errors import ScenarioError
-from sentra_sim.scenario.complaints import nearest
+from sentra_sim.scenario.complaints import nearest, shown
 from sentra_sim.scenario.shapes import MOST_ROWS, Trace
 
 SAME_INTERVAL = 1e-6  # of an interval: how far two of them may differ by rounding
@@ -50,8 +50,13 @@ def _filled(shape: Any, folder: Path, where: str) -> Any:
     known = {name: value for name, value in shape.items() if name in Trace.model_fields}
     asked = Trace.model_construct(**known)
     for name, kind in {"file": str, "column": str, "time_column": str, "skip_rows": int, "take_rows": int}.items():
-        if name in known and not isinstance(known[name], kind):
+        if name in known and (not isinstance(known[name], kind) or isinstance(known[name], bool)):
             raise ScenarioError(f"{where}.{name}: must be {_KINDS[kind]}, got {known[name]!r}; mend the value")
+    for name, least in {"skip_rows": 0, "take_rows": 1}.items():
+        if name in known and known[name] < least:
+            raise ScenarioError(f"{where}.{name}: must be >= {least}, got {known[name]}; write {least} or more")
+    if not asked.column:
+        raise ScenarioError(f"{where}.column: missing; name the column that holds the counts or rates")
     interval_s, values = read_series(folder / asked.file, asked, where)
     return {**shape, "interval_s": interval_s, "values": values}
 
@@ -73,15 +78,23 @@ def read_series(file: Path, asked: Trace, where: str) -> tuple[float, list[float
     place = f"{where}: {file.name}"
     try:
         text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # a name with a null byte is a ValueError too
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise ScenarioError(
             f"{where}.file: {str(file)!r} cannot be read, {reason}; name a CSV file relative to the scenario's"
         ) from None
+    if not text.strip():
+        raise ScenarioError(f"{place}: must be a CSV file with a header, got an empty one; name another file")
     rows = list(_rows(text, asked, place))
-    rows = rows[asked.skip_rows :][: asked.take_rows]
+    held, rows = len(rows), rows[asked.skip_rows :][: asked.take_rows]
     if len(rows) < 2:
-        raise ScenarioError(f"{place}: must hold two rows or more, got {len(rows)}; take more rows, or skip fewer")
+        of = f" of its {held}" if held > len(rows) else ""
+        raise ScenarioError(f"{place}: must hold two rows or more, got {len(rows)}{of}; take more rows, or skip fewer")
+    if not any(row.value for row in rows):
+        raise ScenarioError(
+            f"{place} rows {rows[0].number} to {rows[-1].number}: must hold a {asked.column} > 0, got zeros; "
+            "take other rows, or another column"
+        )
     return _even(rows, asked, place)
 
 
@@ -90,25 +103,46 @@ def _rows(text: str, asked: Trace, place: str) -> Iterator[Row]:
     names = list(reader.fieldnames or [])
     time_column = asked.time_column or next(iter(names), "")
     for key, name in (("column", asked.column), ("time_column", time_column)):
-        if name not in names:
-            raise ScenarioError(f"{place}: must have the {key} {name!r}, got none{nearest(name, names) or '; add it'}")
+        if len(names) == 1 and any(mark in names[0] for mark in ";\t"):
+            raise ScenarioError(f"{place}: must have commas between columns, got {names[0]!r}; write it with commas")
+        if names.count(name) != 1:
+            if name not in names:
+                raise ScenarioError(
+                    f"{place}: must have the {key} {name!r}, got none{nearest(name, names) or '; add it'}"
+                )
+            raise ScenarioError(f"{place}: must have the {key} {name!r} once, got two; rename one of them")
+    dated: bool | None = None  # whether times are dates: as in the first row, so in all
     for record in reader:
         row = f"{place} row {reader.line_num}"
-        yield Row(reader.line_num, _time_s(record[time_column], row), _value(record[asked.column], asked.column, row))
+        if None in record:
+            cells = len(names) + len(record[None])  # where csv puts what is beyond the header
+            raise ScenarioError(
+                f"{row}: must have {len(names)} cells as the header has, got {cells}; write numbers without commas"
+            )
+        time_s, here = _time_s(record[time_column], row)
+        if here is not (dated := here if dated is None else dated):
+            raise ScenarioError(
+                f"{row}: must give its time as the rows before do, got {record[time_column]!r}; write all as dates or all as seconds"
+            )
+        yield Row(reader.line_num, time_s, _value(record[asked.column], asked.column, row))
 
 
-def _time_s(text: str | None, row: str) -> float:
+def _time_s(text: str | None, row: str) -> tuple[float, bool]:
+    """Returns a time in seconds, and whether it was a date."""
     try:
-        return float(text or "")
+        time_s = float(text or "")
     except ValueError:
         pass
+    else:
+        if math.isfinite(time_s):
+            return time_s, False
     try:
         time = datetime.fromisoformat((text or "").strip())
     except ValueError:
         raise ScenarioError(
-            f"{row}: must begin at an ISO 8601 time or at seconds, got {text!r}; mend the row"
+            f"{row}: must begin at an ISO 8601 time or at seconds, got {shown(text)}; mend the row, or leave it out with gaps: hold or zero"
         ) from None
-    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp(), True
 
 
 def _value(text: str | None, column: str, row: str) -> float:
@@ -116,7 +150,7 @@ def _value(text: str | None, column: str, row: str) -> float:
         value = float(text or "")
     except ValueError:
         raise ScenarioError(
-            f"{row}: {column} must be a number, got {text!r}; fill it in, or leave the row out with gaps: hold or zero"
+            f"{row}: {column} must be a number, got {shown(text)}; fill it in, or leave the row out with gaps: hold or zero"
         ) from None
     if not (math.isfinite(value) and value >= 0.0):
         raise ScenarioError(

@@ -127,6 +127,20 @@ def _descend(scenario: Scenario, name: str, after: str, edges: list[HopEdge]) ->
             _descend(scenario, successor, station.hop, edges)
 
 
+def branches_apart(scenario: Scenario, one: str, other: str) -> bool:
+    """Tells whether neither of two hops lies on a frame's way to the other: what happens on one branch waits for nothing on the other."""
+    return other not in _way_to(scenario, one) and one not in _way_to(scenario, other)
+
+
+def _way_to(scenario: Scenario, hop: str) -> list[str]:
+    """Returns the hops on a frame's way to a hop, itself first, `intended` last."""
+    before = {edge.hop: edge.after for edge in hop_edges(scenario)}
+    way = [hop]
+    while way[-1] != INTENDED:
+        way.append(before[way[-1]])
+    return way
+
+
 def check_topology(scenario: Scenario, *, place: str) -> None:
     """Checks what crosses stations: names that exist, kinds that fit, hops that are unique, no station out of reach.
 
@@ -283,6 +297,11 @@ def _check_hops(scenario: Scenario, hops: list[str], place: str) -> None:
                 raise ScenarioError(
                     f"{place}: kpis.{kpi}.{key}: must name a hop, got {hop!r}; {_offer(hop, [INTENDED, *hops])}"
                 )
+        if span.end in _way_to(scenario, span.start):
+            raise ScenarioError(
+                f"{place}: kpis.{kpi}.to: must come after from ({span.start!r}) on a frame's way, got {span.end!r}; "
+                "swap the two, or name a later hop"
+            )
 
 
 def _check_slo(scenario: Scenario, place: str) -> None:

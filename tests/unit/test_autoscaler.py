@@ -136,7 +136,7 @@ def test_a_horizontal_pod_autoscaler_by_itself(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ({"minReplicas": 2}, "worker.yaml.spec.minReplicas: unknown key; did you mean 'minReplicaCount'?"),
+        ({"minReplicas": 2}, "worker.yaml: spec.minReplicas: unknown key; did you mean 'minReplicaCount'?"),
         ({"minReplicaCount": 20}, "must have a minReplicaCount no higher than maxReplicaCount"),
         ({"triggers": kafka(lagTreshold="9")}, "lagTreshold: unknown key; did you mean 'lagThreshold'?"),
         (

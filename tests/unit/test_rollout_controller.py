@@ -72,7 +72,7 @@ rollout:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (CONTROL + "  window: 60\n", "control.yaml.rollout.window: unknown key; did you mean 'window_s'?"),
+        (CONTROL + "  window: 60\n", "control.yaml: rollout.window: unknown key; did you mean 'window_s'?"),
         (
             CONTROL.replace("weight: 0.1", "weight: 1.5"),
             "rollout.steps.0.weight: must be less than or equal to 1, got 1.5",

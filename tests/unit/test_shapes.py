@@ -211,13 +211,20 @@ BAD = {
     "unsorted": (GOOD.replace("00:03:00", "00:00:30"), r"row 5: must come after the row before, got -90 s; sort"),
     "uneven": (GOOD.replace("00:03:00", "00:03:07"), r"row 5: must follow by 60 s .*, got 67 s; resample"),
     "no time": (GOOD.replace("2018-04-25T00:03:00Z", "noon"), r"row 5: must begin at an ISO 8601 time .*'noon'"),
-    "empty": ("", r"must have the column 'Value', got none; add it"),
+    "empty": ("", r"series.csv: must be a CSV file with a header, got an empty one; name another file"),
     "header only": (HEAD, r"must hold two rows or more, got 0"),
     "no such column": (
         GOOD.replace("Value", "value"),
         r"must have the column 'Value', got none; did you mean 'value'\?",
     ),
-    "all zero": (HEAD + "0,0,0\n60,0,0\n", r"load.shape.0: must hold a value > 0; all are 0"),
+    "all zero": (HEAD + "0,0,0\n60,0,0\n", r"rows 2 to 3: must hold a Value > 0, got zeros; take other rows"),
+    "NaN as a time": (HEAD + "0,1,0\nNaN,2,0\n", r"row 3: must begin at .* seconds, got 'NaN'; mend the row"),
+    "an infinite time": (HEAD + "0,1,0\ninf,2,0\n", r"row 3: must begin at .* seconds, got 'inf'; mend the row"),
+    "a row cut off": (HEAD + "0,1,0\n60\n", r"row 3: Value must be a number, got nothing; "),
+    "a comma in a number": (HEAD + "0,1,0\n60,1,000,0\n", r"row 3: must have 3 cells as the header has, got 4; "),
+    "dates and seconds": (HEAD + "0,1,0\n2018-04-25,1,0\n", r"row 3: must give its time as the rows before do, got "),
+    "a column twice": ("at,Value,Value\n0,1,2\n", r"must have the column 'Value' once, got two; rename one"),
+    "semicolons": ("at;Value\n0;1\n", r"must have commas between columns, got 'at;Value'; "),
 }
 
 
