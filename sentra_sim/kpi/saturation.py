@@ -33,11 +33,15 @@ def saturated(growth: Interval | None, line: Timeline) -> bool:
 
 
 def _passed(line: Timeline, hop: str, edges: Floats) -> Floats:
-    """Counts at each edge the events that have passed a hop by then, warm-up included; what never does is not counted."""
+    """Counts at each edge the events that have passed a hop by then, warm-up included, but not those that were dropped anywhere."""
+    earlier, frame, intended_s = line.earlier, line.frame, line.intended_s
+    if line.dropped is not None:  # they are gone, so they are no backlog
+        kept = ~line.dropped[frame]
+        earlier, frame, intended_s = earlier[~line.dropped[earlier]], frame[kept], intended_s[kept]
     if hop == INTENDED:
-        return np.asarray(len(line.earlier) + np.searchsorted(line.intended_s, edges, side="right"), dtype=np.float64)
+        return np.asarray(len(earlier) + np.searchsorted(intended_s, edges, side="right"), dtype=np.float64)
     passed_s = line.hops[hop]
-    carried = np.bincount(np.concatenate([line.earlier, line.frame]), minlength=len(passed_s))
+    carried = np.bincount(np.concatenate([earlier, frame]), minlength=len(passed_s))
     order = np.argsort(passed_s)  # NaN sorts last
     passed = np.concatenate([[0], np.cumsum(carried[order])])[np.searchsorted(passed_s[order], edges, side="right")]
     return np.asarray(passed, dtype=np.float64)

@@ -20,7 +20,8 @@ class Timeline:
     """Events of the window, in order of intended send time, and the hops of the frames that carried them.
 
     `intended_s`, `frame`: shape (events,), seconds since the epoch and row of the frame. `hops`: hop → seconds per frame, NaN where
-    the frame never got there. `earlier`: the frames of the events before the window.
+    the frame never got there. `earlier`: the frames of the events before the window. `dropped`: per frame, whether it ended as `shed` or
+    `dlq`, so that nobody waits for it any more; None where none did.
     """
 
     intended_s: Floats
@@ -28,6 +29,7 @@ class Timeline:
     hops: dict[str, Floats]
     window_s: tuple[float, float]
     earlier: NDArray[np.int64]
+    dropped: NDArray[np.bool_] | None = None
 
     def span(self, start: str, end: str) -> Floats:
         """Returns seconds from hop to hop of every event, shape (events,); NaN where either is missing."""
@@ -55,11 +57,16 @@ def timeline(run: Run) -> Timeline:
     intended = first[frame]
     intended += run.tables.events["intended_offset_ns"].to_numpy() / NS_PER_S
     start, end = run.manifest.warmup_s, run.manifest.warmup_s + run.manifest.seconds
-    return window_of(intended, frame, hops, (start, end))
+    dropped = frames["outcome"].is_in(["shed", "dlq"]).to_numpy()
+    return window_of(intended, frame, hops, (start, end), dropped if dropped.any() else None)
 
 
 def window_of(
-    intended_s: Floats, frame: NDArray[np.int64], hops: dict[str, Floats], window_s: tuple[float, float]
+    intended_s: Floats,
+    frame: NDArray[np.int64],
+    hops: dict[str, Floats],
+    window_s: tuple[float, float],
+    dropped: NDArray[np.bool_] | None = None,
 ) -> Timeline:
     """Cuts the window out of whole-run arrays and puts its events in order of intended send time."""
     start, end = window_s
@@ -70,7 +77,7 @@ def window_of(
     if np.any(taken[1:] < taken[:-1]):  # a simulated run's events are in order already
         inside = inside[np.argsort(taken, kind="stable")]
         taken = intended_s[inside]
-    return Timeline(taken, frame[inside], hops, window_s, earlier)
+    return Timeline(taken, frame[inside], hops, window_s, earlier, dropped)
 
 
 def _seconds(column: pl.Series) -> Floats:

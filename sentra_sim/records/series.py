@@ -57,9 +57,10 @@ def _polls(frames: pl.DataFrame, scenario: Scenario, edges: NDArray[np.int64]) -
 
 
 def _lag(frames: pl.DataFrame, scenario: Scenario, edges: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Events appended and acknowledged but not yet taken by a worker, at the end of each second."""
+    """Events appended and acknowledged but not yet taken by a worker, at the end of each second; without those dropped on the way."""
     acked, started = only(scenario, Log)[1].hop, only(scenario, ConsumerGroup)[1].hop
-    return _cumulative(frames, acked, edges[1:]) - _cumulative(frames, started, edges[1:])
+    taken = frames.filter(pl.col("outcome") != "shed")
+    return _cumulative(taken, acked, edges[1:]) - _cumulative(taken, started, edges[1:])
 
 
 def _cumulative(frames: pl.DataFrame, hop: str, at: NDArray[np.int64]) -> NDArray[np.float64]:

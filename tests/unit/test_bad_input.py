@@ -401,6 +401,19 @@ def test_kpi_shows_no_quantile_of_a_hop_before_which_events_pile_up(
     assert hops["acked"]["p99_s"] is not None
 
 
+def test_a_pipeline_that_sheds_what_it_cannot_carry_is_not_saturated(
+    desk: Desk, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert desk.simulate(saturating({"stations.group.max_age_s": 0.5}), seconds="10") == 0
+    found = json.loads(capsys.readouterr().out)
+    kpis = {kpi["name"]: kpi for kpi in found["kpis"]}
+    assert found["counters"]["shed"] > 500
+    assert found["saturated"] == {}
+    assert abs(kpis["backlog_growth_eps"]["value"]) < 10.0
+    assert kpis["error_rate"]["value"] == pytest.approx(0.5, abs=0.1)
+    assert kpis["lag_max_events"]["value"] < 200.0  # half a second of the load
+
+
 def test_no_number_of_replications_is_tried_for_quantiles_that_do_not_exist(
     desk: Desk, capsys: pytest.CaptureFixture[str]
 ) -> None:

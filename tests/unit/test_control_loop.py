@@ -111,4 +111,4 @@ def test_a_simulated_run_under_control_keeps_its_journal(tmp_path: Path, capsys:
     assert did == [(1.0, 3.0), (2.0, 1.0)]
     control.write_text("rolout: {}\n", encoding="utf-8")
     assert main(["simulate", str(SENTRA), *options, "--replace"]) == 2
-    assert "control.yaml.rolout: unknown key; did you mean 'rollout'?" in capsys.readouterr().err
+    assert "control.yaml: rolout: unknown key; did you mean 'rollout'?" in capsys.readouterr().err
