@@ -52,6 +52,11 @@ def check_scenario(scenario: Scenario) -> None:
                 f"{place}: stations.{key}: must be {_plain(wanted)} for a measurement, got {_plain(got)}; "
                 "the local stack has no other, simulate it"
             )
+    if scenario.load.sizes is not None:
+        raise ScenarioError(
+            f"{place}: load.sizes: must be left out for a measurement, got {scenario.load.sizes.dist}; "
+            "the generator's events have load.event_bytes, simulate it"
+        )
     if group.replicas > log.partitions:
         raise ScenarioError(
             f"{place}: stations.worker.replicas: must be at most kafka.partitions ({log.partitions}), got {group.replicas}; "

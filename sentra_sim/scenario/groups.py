@@ -78,6 +78,9 @@ class ConsumerGroup(Station):
     leads of the consumer's partitions comes to so many bytes, or until it has waited for `fetch_max_wait_s` (fetch.max.wait.ms,
     500 ms): fewer and fuller polls at low load, for a later delivery. Its answer takes the log's `fetch`, and the next fetch is at the
     broker when that has come.
+
+    A consumer whose next frame the log has deleted goes on, by `offset_reset` (auto.offset.reset), with the first one of the partition that
+    is there (`earliest`), or with what will be appended from now on (`latest`). What it never reads ends as `lost`.
     """
 
     kind: Literal["consumer_group"]
@@ -106,6 +109,7 @@ class ConsumerGroup(Station):
     dlq: bool = Field(default=True, json_schema_extra=LATER)
     fetch_min_bytes: PositiveInt = Field(default=1, json_schema_extra=LATER)
     fetch_max_wait_s: PositiveFloat = Field(default=0.5, json_schema_extra=LATER)
+    offset_reset: Literal["latest", "earliest"] = Field(default="latest", json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _room_for_replicas(self) -> Self:

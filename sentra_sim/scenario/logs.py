@@ -26,6 +26,11 @@ class Log(Station):
     `replication` later its next fetch is at the leader, which learns by it what the follower has: this moves the high watermark and
     acknowledges with `acks: all`. What is appended meanwhile waits for that fetch: latencies grow with load, jobs get fewer.
 
+    A partition is a row of segments; one is closed by what would make it larger than `segment_bytes` (log.segment.bytes, 1 GiB).
+    Every `retention_check_s` (log.retention.check.interval.ms, 5 min) those are deleted, the oldest first, that were last appended to
+    more than `retention_s` ago (retention.ms; 0: none), and closed ones as long as the others come to `retention_bytes` of the
+    partition (retention.bytes; 0: none). A consumer that comes too late loses what was deleted: see `offset_reset` of the group.
+
     What follows is of brokers that fail (`kill`, `pause`, `partition`), as Kafka 4 with KRaft does it; Kafka's names and defaults
     in brackets. The controller fences a broker `session_timeout_s` after its last heartbeat (broker.session.timeout.ms, 9 s): it
     is in sync no more, and the first in-sync replica in the order of replicas leads its partitions. What an idempotent producer
@@ -71,3 +76,12 @@ class Log(Station):
     replicate_by: Literal["push", "pull"] = Field(default="push", json_schema_extra=LATER)
     replica_fetch_min_bytes: PositiveInt = Field(default=1, json_schema_extra=LATER)
     replica_fetch_wait_s: PositiveFloat = Field(default=0.5, json_schema_extra=LATER)
+    retention_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
+    retention_bytes: NonNegativeInt = Field(default=0, json_schema_extra=LATER)
+    segment_bytes: PositiveInt = Field(default=1 << 30, json_schema_extra=LATER)
+    retention_check_s: PositiveFloat = Field(default=300.0, json_schema_extra=LATER)
+
+    @property
+    def retains(self) -> bool:
+        """Whether old segments are deleted."""
+        return self.retention_s > 0.0 or self.retention_bytes > 0

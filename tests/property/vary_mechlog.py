@@ -15,6 +15,14 @@ pulling = st.fixed_dictionaries(
         "replica_fetch_wait_s": st.sampled_from([0.002, 0.01, 0.05]),
     }
 )
+retaining = st.fixed_dictionaries(
+    {
+        "segment_bytes": st.sampled_from([1, 200]),
+        "retention_check_s": st.sampled_from([0.001, 0.02]),
+        "retention_s": st.sampled_from([0.0, 0.0005, 0.01]),
+        "retention_bytes": st.sampled_from([0, 1, 300]),
+    }
+)
 sizes = st.fixed_dictionaries(
     {"dist": st.sampled_from(["constant", "lognormal"]), "per": st.sampled_from(["event", "frame"])},
     optional={"mean_bytes": st.sampled_from([0.3, 90.0]), "cv": st.sampled_from([0.0, 2.0])},
@@ -34,6 +42,9 @@ def vary_mechlog(draw: st.DrawFn, changes: dict[str, Any]) -> None:
         changes["stations"]["group"] |= draw(waiting)
     if draw(st.booleans()):
         changes["stations"]["log"] |= draw(pulling)
+    if draw(st.booleans()):
+        changes["stations"]["log"] |= draw(retaining)
+        changes["stations"]["group"]["offset_reset"] = draw(st.sampled_from(["latest", "earliest"]))
     if draw(st.booleans()):
         changes["load.sizes"] = draw(sizes)
         changes["stations"]["batcher"]["batch_bytes"] = draw(st.sampled_from([0, 100, 500]))

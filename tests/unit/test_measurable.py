@@ -82,3 +82,10 @@ def test_chosen_ports_are_free_and_distinct() -> None:
     for port in ports.values():
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
+
+
+def test_sizes_that_the_generator_does_not_send_are_refused() -> None:
+    data = scenario_data(load_scenario(SENTRA))
+    data["load"]["sizes"] = {"dist": "lognormal", "mean_bytes": 300.0}
+    with pytest.raises(ScenarioError, match=r"load\.sizes: must be left out for a measurement, got lognormal"):
+        check_scenario(parse_scenario(data))

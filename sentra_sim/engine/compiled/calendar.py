@@ -13,7 +13,7 @@ from sentra_sim.engine.compiled.network import crossing
 from sentra_sim.engine.compiled.tables import SOON
 
 # Kinds of calendar entries. NumPy's integers, as Numba would compile each function anew for every literal that it is called with.
-KINDS = np.arange(52)
+KINDS = np.arange(53)
 GOT, DONE, PUT, SLICE, ALARM, SOURCE_DUE, ARRIVE, LINGER, ACK, AVAILABLE, WAKE, REPLY, VISIBLE, FLUSHED = KINDS[:14]
 WRITER_WOKEN, WRITER_DUE, HEARD, TICK_DUE, HANDED = KINDS[14:19]
 # Rare ones, a line each area: brokers that fail, consumers that come and go, pauses and limits of processes and hosts,
@@ -25,7 +25,7 @@ STORE_COMMITTED, STORE_FLUSH, STORE_FLUSHED, STORE_RECOVERED, COMMAND_DUE, RELAY
 PART_TRY, PART_INSERT, RECONNECT, EDGE_RECOVERED = KINDS[42:46]
 IMPATIENT, RESEND = KINDS[46:48]
 PRESSURE_LOOK = KINDS[48]
-FETCH_OVER, FETCH_COMES, REPLICA_COMES = KINDS[49:52]
+FETCH_OVER, FETCH_COMES, REPLICA_COMES, RETAIN = KINDS[49:53]
 NONE, ONE = KINDS[:2]
 
 

@@ -24,6 +24,7 @@ from sentra_sim.engine.compiled.memory import (
 )
 from sentra_sim.engine.compiled.poison import sift
 from sentra_sim.engine.compiled.polls import offer_frame, offer_last, stamp
+from sentra_sim.engine.compiled.retention import drop_deleted
 from sentra_sim.engine.plan import GROWING_POLLS
 from sentra_sim.engine.trace import SHED
 
@@ -65,6 +66,8 @@ def take(sim: Sim, owner: int) -> None:
     replica = replica_at(sim, owner)
     if sim.max_age > 0.0:
         shed(sim, owner)
+    if sim.retains:
+        drop_deleted(sim, owner)
     if replica.head < 0:
         replica.waiting = 1
         return

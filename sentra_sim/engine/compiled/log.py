@@ -18,6 +18,7 @@ from sentra_sim.engine.compiled.memory import (
 from sentra_sim.engine.compiled.pulls import let_pull, next_pull, pulled
 from sentra_sim.engine.compiled.queues import free, put
 from sentra_sim.engine.compiled.requests import answer_producer, offer_early, send_request, waits_no_more
+from sentra_sim.engine.compiled.retention import give_offsets
 from sentra_sim.engine.compiled.shards import caught_up
 from sentra_sim.engine.compiled.tables import ACKS_LEADER, ACKS_NONE, BUNCH
 
@@ -51,6 +52,8 @@ def appended(sim: Sim, number: int) -> None:
     shard.frames += request.frames
     shard.events += request.events
     shard.bytes += request.bytes
+    if sim.retains:
+        give_offsets(sim, number)
     talking = broker_at(sim, leader).talking
     for step in range(sim.replication_factor):
         follower = (request.shard + step) % sim.broker_count

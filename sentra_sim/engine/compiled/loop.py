@@ -23,6 +23,7 @@ from sentra_sim.engine.compiled.calendar import (
     NONE,
     PUT,
     REPLY,
+    RETAIN,
     SLICE,
     SOURCE_DUE,
     TICK_DUE,
@@ -115,6 +116,8 @@ def begin(tables: Any) -> None:
                 push(sim, 0.0, GOT, first, NONE)
     if sim.replica_lag > 0.0:
         push(sim, sim.replica_lag / 2.0, LAG, NONE, NONE)
+    if sim.retains:
+        push(sim, sim.retention_check, RETAIN, NONE, NONE)
     begin_pressure(sim)
     source_next(sim)
     for number in range(sim.background_count):

@@ -119,4 +119,6 @@ event_poison_at = _table(lambda sim, event: _row(sim.event_poison, event, t.NUMB
 spoilt_at = _table(lambda sim, frame: _row(sim.frame_poison, frame, poison_tables.SPOILT))
 vacation_at = _table(lambda sim, number: _row(sim.vacations, number, t.VACATION))
 size_class_at = _table(lambda sim, number: _row(sim.size_classes_table, number, t.SIZE_CLASS))
+part_at = _table(lambda sim, partition: _row(sim.parts, partition, t.PART))
+segment_at = _table(lambda sim, number: _row(sim.segments, number, t.SEGMENT))
 fetch_at = _table(lambda sim, number: _row(sim.fetches, number, t.FETCH))

@@ -12,6 +12,7 @@ from sentra_sim.engine.compiled.calendar import (
     REPLICA_COMES,
     RESEND,
     RESUMED,
+    RETAIN,
     STORE_COMMITTED,
     TAKEN_OVER,
     THROTTLE,
@@ -28,6 +29,7 @@ from sentra_sim.engine.compiled.memory import Sim, cold, fetch_at
 from sentra_sim.engine.compiled.pressure import look_at_lag
 from sentra_sim.engine.compiled.pulls import answer_pull
 from sentra_sim.engine.compiled.rebalances import hear, take_over
+from sentra_sim.engine.compiled.retention import clean_log
 from sentra_sim.engine.compiled.transactions import store_event
 from sentra_sim.engine.compiled.vacations import refill, throttle, turn
 
@@ -55,11 +57,13 @@ def rare_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
 
 @cold
 def fetch_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
-    """Does what an entry about fetches that wait at brokers says."""
+    """Does what an entry about fetches that wait at brokers, or about old segments, says."""
     if kind == FETCH_COMES:
         fetched_by_consumer(sim, subject)
     elif kind == REPLICA_COMES:
         replica_comes(sim, subject, detail)
+    elif kind == RETAIN:
+        clean_log(sim)
     elif detail != fetch_at(sim, subject).answers:
         pass  # answered before its wait was over
     elif sim.pulling and subject >= sim.pull_first:

@@ -18,6 +18,7 @@ from sentra_sim.engine.compiled.memory import (
     shard_at,
 )
 from sentra_sim.engine.compiled.queues import put
+from sentra_sim.engine.compiled.retention import forget_offsets
 from sentra_sim.engine.compiled.tables import ACKS_ALL, ACKS_NONE
 from sentra_sim.engine.compiled.weights import weigh_request
 
@@ -54,6 +55,8 @@ def send_request(sim: Sim, number: int) -> None:
     request.bytes = request.events * sim.event_bytes
     if sim.weighs:
         weigh_request(sim, sent)
+    if sim.retains:
+        forget_offsets(sim, sent)
     if sim.acks == ACKS_NONE:
         request.acked = 1
         stamp_acked(sim, sent)

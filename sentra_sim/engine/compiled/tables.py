@@ -59,7 +59,7 @@ ADDRESSES = (
     "marks next_event place splits releases release_jobs owners breakers "
     "cgroups vacations "
     "stores commands columnars writers tiers edges slow_classes "
-    "fetches size_classes_table "
+    "fetches size_classes_table parts segments "
     "messages event_copies frame_copies frame_repeats event_key event_message tenants buckets pressures acked_frames "
     "event_poison frame_poison"
 )
@@ -89,7 +89,7 @@ STATE = _record(
     "orphan_head orphan_tail protocol preparing last_mark reread keeps_first effect idempotent "
     "may_fail retry_attempts breaker_failures breaker_probes adaptive joined_count "
     "loss_draws "
-    "parking pulling pull_first weighs size_draw size_per_frame size_classes "
+    "retains reset_latest free_segment parking pulling pull_first weighs size_draw size_per_frame size_classes "
     "tracked gated retrying copy_count shared tenant_count key_quota "
     "resend_server resend_work backoff_delay retries budgeted",
     "now seconds linger gather "
@@ -97,7 +97,7 @@ STATE = _record(
     "controller_election disk "
     "shadow_share heartbeat session_timeout join ready retry_base retry_cap breaker_open max_age adapt_events poison_share "
     "retry_timeout retry_tokens budget_ratio budget_burst "
-    "batch_bytes",
+    "batch_bytes retention retention_bytes segment_bytes retention_check",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
@@ -121,7 +121,9 @@ SERVER = _record("head tail idle_head idle_tail")
 NODE = _record("work ref next")
 WORK = _record("draw_start draw_count drawn", "job frame event factor cold tau")
 DELAY = _record("draw_start draw_count drawn crosses from_host to_host", "mean")
-FRAME = _record("partition events poll next outcome attempts request fetched", "bytes size")
+FRAME = _record("partition events poll next outcome attempts request fetched offset", "bytes size")
+PART = _record("start end floor head tail", "bytes active_bytes last")  # a partition where segments are deleted
+SEGMENT = _record("next end", "bytes last")
 SIZE_CLASS = _record("", "edge bytes")  # of a mix of sizes
 OPEN = _record("frame room")
 # `have`, `needs`, `sent` and `in_sync` are sets of replicas, bits by their step in the order of the shard's replicas.
@@ -290,7 +292,7 @@ class _Builder:
             "heap": np.zeros(room, EVENT),
             "soon": np.zeros(SOON + 1, EVENT),
             "ring": np.zeros(room, EVENT),
-            "nodes": _free_nodes(room),
+            "nodes": _free_rows(NODE, room),
             "hosts": _rows(HOST, rows.hosts),
             "lanes": _rows(LANE, lanes),
             "servers": self._server_rows(),
@@ -335,6 +337,8 @@ class _Builder:
             "vacations": _rows(VACATION, rows.vacations),
             "fetches": _rows(FETCH, self._fetches()),
             "size_classes_table": _rows(SIZE_CLASS, size_classes),
+            "parts": _rows(PART, [{"head": -1}] * partitions),
+            "segments": _free_rows(SEGMENT, room),
         }
         counts = {
             "room": room,
@@ -399,6 +403,12 @@ class _Builder:
             "controller_election": log.controller_election_s,
             "disk": log.disk_bytes_per_s,
             "event_bytes": plan.scenario.load.event_bytes,
+            "retains": log.retains,
+            "retention": log.retention_s,
+            "retention_bytes": log.retention_bytes,
+            "segment_bytes": log.segment_bytes,
+            "retention_check": log.retention_check_s,
+            "reset_latest": group.offset_reset == "latest",
             "max_poll_events": group.max_poll_events,
             "parking": group.fetch_min_bytes > 1,
             "gather": group.gather_s,
@@ -730,8 +740,8 @@ def _rows(kind: np.dtype[np.void], rows: list[dict[str, float]]) -> Table:
     return table
 
 
-def _free_nodes(room: int) -> Table:
-    nodes = np.zeros(room, NODE)
-    nodes["next"] = np.arange(1, room + 1)
-    nodes["next"][-1] = -1
-    return nodes
+def _free_rows(kind: np.dtype[np.void], room: int) -> Table:
+    rows = np.zeros(room, kind)
+    rows["next"] = np.arange(1, room + 1)
+    rows["next"][-1] = -1
+    return rows

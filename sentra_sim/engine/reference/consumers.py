@@ -85,6 +85,8 @@ class ConsumerModel:
         while member.alive:
             if spec.max_age_s > 0.0:
                 self._shed(member)
+            if world.retention is not None:
+                world.retention.drop_deleted(member.ready, spec.max_poll_events)
             if not member.ready:
                 yield from self._wait(member)
                 continue

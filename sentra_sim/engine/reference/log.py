@@ -11,6 +11,7 @@ from sentra_sim.engine.reference.fetches import ConsumerFetches
 from sentra_sim.engine.reference.hosts import Work
 from sentra_sim.engine.reference.pulls import ReplicaFetches
 from sentra_sim.engine.reference.request import Request
+from sentra_sim.engine.reference.retention import make_retention
 from sentra_sim.engine.reference.shard import Shard
 from sentra_sim.engine.reference.world import Batch, Process, World
 from sentra_sim.scenario import Log, only
@@ -24,6 +25,7 @@ class LogModel:
         self.name, self.spec = only(world.scenario, Log)
         self.brokers = [Broker(self, number) for number in range(self.spec.brokers)]
         self.cluster = Cluster(self)
+        world.retention = make_retention(world)
         self.shards = [Shard(self, number) for number in range(self.spec.brokers)]
         waits = consumers.spec.fetch_min_bytes > 1
         self.replica_fetches = ReplicaFetches(self) if self.spec.replicate_by == "pull" else None

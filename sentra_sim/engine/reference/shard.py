@@ -70,6 +70,8 @@ class Shard:
         self.frames += request.count
         self.events += request.events
         self.bytes += request.bytes
+        if self.world.retention is not None:
+            self.world.retention.appended(request)
         request.have.add(self.leader)
         for number in self.replicas:
             if number == self.leader:

@@ -29,6 +29,7 @@ from sentra_sim.scenario.topology import effect_hop
 
 if TYPE_CHECKING:
     from sentra_sim.engine.reference.releases import ReleasesModel
+    from sentra_sim.engine.reference.retention import Retention
 
 Process = Generator[simpy.Event, Any, None]
 
@@ -51,6 +52,7 @@ class Frame:
     dead: int = 0  # those of them that were put aside or dropped
     copies: list[tuple[int, bool]] = field(default_factory=list)  # events, and whether for the first time; if tracked
     fetched: bool = False  # by a consumer whose fetches wait
+    offset: int = -1  # in its partition, where segments are deleted
     bytes: float = 0.0  # where events are weighed
     size: float = 0.0  # of its last event
 
@@ -124,6 +126,7 @@ class World:
         self.on_gone: list[Callable[[Frame], None]] = []  # of frames that the producer gives up
         self.sends: list[int] = []  # by message, if clients are impatient
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
+        self.retention: Retention | None = None
         self.weighs = False  # frames know their sizes
         self.felled: dict[str, list[str]] = {}  # what a host that is down took along
         self.down: set[int] = set()  # processes that run no background jobs
