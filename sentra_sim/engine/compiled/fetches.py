@@ -83,7 +83,7 @@ def come(sim: Sim, number: int) -> bool:
     fetch = fetch_at(sim, number)
     fetch.away = 0
     fetch.since = sim.now
-    return settle(sim, number)  # type: ignore[no-any-return]
+    return settle(sim, number)
 
 
 @cold

@@ -15,7 +15,7 @@ def draw_size(sim: Sim) -> float:
         return float(sim.event_bytes)
     number = delay_of(sim, sim.size_draw)
     if sim.size_classes == 0:
-        return max(1.0, np.rint(number))
+        return max(1.0, np.rint(number))  # type: ignore[no-any-return]
     at = 0
     while at < sim.size_classes - 1 and number >= size_class_at(sim, at).edge:
         at += 1
@@ -27,7 +27,7 @@ def next_size(sim: Sim, frame: int) -> float:
     """Returns the size of the next event, of an open frame or, with -1, of one that is to be opened."""
     if frame >= 0 and sim.size_per_frame:
         return frame_at(sim, frame).size  # type: ignore[no-any-return]
-    return draw_size(sim)  # type: ignore[no-any-return]
+    return draw_size(sim)
 
 
 @cold
