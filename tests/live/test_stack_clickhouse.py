@@ -206,3 +206,15 @@ def test_every_thread_of_the_engine_yields_its_core(server: Server) -> None:
     assert server.process
     threads = [int(path.name) for path in Path(f"/proc/{server.process.pid}/task").iterdir()]
     assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_IDLE}
+
+
+def test_a_table_of_many_parts_is_emptied_by_few_threads(server: Server) -> None:
+    assert server.process
+    client, _ = server.ingest(flush_s=0.0)
+    for number in range(150):
+        client.sendall(frame(number, 0, 10 + number))
+        answer(client)  # stored, so the next frame is a part of its own
+    finish(client)
+    assert server.rows("SELECT count() > 100 FROM system.parts WHERE table = 'fills'") == [[1]]
+    server.ask(b'{"reset": true}')
+    assert len(list(Path(f"/proc/{server.process.pid}/task").iterdir())) < 60
