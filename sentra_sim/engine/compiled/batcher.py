@@ -12,11 +12,13 @@ from sentra_sim.engine.compiled.memory import (
     frame_at,
     frame_of,
     hop_at,
+    more,
     open_at,
     partition_at,
     plain,
 )
 from sentra_sim.engine.compiled.queues import put
+from sentra_sim.engine.compiled.tables import FRAMES
 from sentra_sim.engine.trace import SAME_MOMENT_S
 
 
@@ -30,8 +32,6 @@ def buffer(sim: Sim, message: int) -> None:
         row = open_at(opened, partition)
         if row.frame < 0:
             open_frame(sim, partition)
-            if sim.full:
-                return
         frame_of(frames, event).value = row.frame
         row.room -= 1
         if row.room == 0:
@@ -42,13 +42,12 @@ def buffer(sim: Sim, message: int) -> None:
 @plain
 def open_frame(sim: Sim, partition: int) -> None:
     """Opens a partition's next frame, and sets the timer if no other frame has."""
+    if sim.frames == sim.frame_end:
+        more(sim, FRAMES)
     frame = sim.frames
-    if frame == sim.max_frames:
-        sim.full = 2
-        return
     sim.frames += 1
     row = frame_at(sim, frame)
-    row.partition, row.events, row.poll = partition, 0, -1
+    row.partition, row.events, row.poll, row.over = partition, 0, -1, 0
     hop_at(sim, frame, 0).value = sim.now
     for hop in range(1, sim.hop_count):
         hop_at(sim, frame, hop).value = np.nan

@@ -8,6 +8,7 @@ from sentra_sim.engine.compiled.memory import (
     Sim,
     call_at,
     frame_at,
+    more,
     plain,
     poll_at,
     poll_frame_at,
@@ -16,6 +17,7 @@ from sentra_sim.engine.compiled.memory import (
     request_frame_at,
 )
 from sentra_sim.engine.compiled.polls import offer_last, stamp
+from sentra_sim.engine.compiled.tables import POLLS, TAKEN
 
 FETCHING, PROCESSING = -2, -1  # what a replica does before its calls 0, 1, ...
 
@@ -37,6 +39,7 @@ def available(sim: Sim, number: int) -> None:
         if replica.waiting:
             replica.waiting = 0
             push(sim, sim.gather, WAKE, owner, NONE)
+    request.over = 1
 
 
 @plain
@@ -46,12 +49,16 @@ def take(sim: Sim, owner: int) -> None:
     if replica.head < 0:
         replica.waiting = 1
         return
+    if sim.polls == sim.poll_end:
+        more(sim, POLLS)
     poll = poll_at(sim, sim.polls)
     poll.replica, poll.first, poll.frames, poll.events = owner, sim.taken, 0, 0
     while replica.head >= 0:
         frame = frame_at(sim, replica.head)
         if poll.frames > 0 and poll.events + frame.events > sim.max_poll_events:
             break
+        if sim.taken == sim.taken_end:
+            more(sim, TAKEN)
         frame.poll = sim.polls
         poll_frame_at(sim, sim.taken).value = replica.head
         sim.taken += 1

@@ -9,11 +9,13 @@ from sentra_sim.engine.compiled.memory import (
     follower_at,
     frame_at,
     hop_at,
+    more,
     plain,
     request_at,
     request_frame_at,
 )
 from sentra_sim.engine.compiled.queues import put
+from sentra_sim.engine.compiled.tables import LISTED, REQUESTS
 
 
 @plain
@@ -40,9 +42,14 @@ def send_request(sim: Sim, number: int) -> None:
     if broker.head < 0 or broker.outstanding == sim.in_flight:
         return
     broker.outstanding += 1
+    if sim.requests == sim.request_end:
+        more(sim, REQUESTS)
     request = request_at(sim, sim.requests)
     request.broker, request.first, request.frames, request.events = number, sim.listed, 0, 0
+    request.missing, request.over = broker.followers, 0
     while broker.head >= 0:
+        if sim.listed == sim.listed_end:
+            more(sim, LISTED)
         request_frame_at(sim, sim.listed).value = broker.head
         sim.listed += 1
         request.frames += 1
@@ -57,7 +64,6 @@ def appended(sim: Sim, number: int) -> None:
     """Sends an appended request to the followers; acknowledges it if none is waited for."""
     request = request_at(sim, number)
     broker = broker_at(sim, request.broker)
-    request.missing = broker.followers
     for at in range(broker.follower_first, broker.follower_first + broker.followers):
         follower = broker_at(sim, follower_at(sim, at).value)
         put(sim, follower.server, follower.replicate_work, number)

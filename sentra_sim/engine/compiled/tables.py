@@ -6,11 +6,12 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sentra_sim.engine.numbers import Numbers
 from sentra_sim.engine.plan import Plan, background_owners, background_purpose, broker_name, replica_name, station_of
 from sentra_sim.engine.trace import process_hosts
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, hop_edges, only
@@ -26,12 +27,12 @@ def _record(ints: str, floats: str = "") -> np.dtype[np.void]:
 
 # Every row of a table is one thing of the model; -1 stands for "none". `*_head` and `*_tail` are ends of linked lists.
 ADDRESSES = (
-    "heap soon ring nodes hosts lanes threads servers works delays draws due first_event event_partition event_frame "
+    "heap soon ring nodes hosts lanes threads servers works delays due first_event event_partition event_frame intended "
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers followers replicas calls "
-    "stations links backgrounds cpu virtual"
+    "stations links backgrounds cpu virtual supply"
 )
 COUNTS = (
-    "room host_count thread_count background_count broker_count replica_count call_count message_count max_frames "
+    "room host_count thread_count background_count broker_count replica_count call_count message_count event_count "
     "hop_count second_count partition_count"
 )
 
@@ -47,7 +48,9 @@ def _digest() -> str:
 
 STATE = _record(
     f"{ADDRESSES} {COUNTS} source_{_digest()} "
-    "seq heap_size soon_size ring_head ring_size full free_node frames polls requests listed taken message "
+    "seq heap_size soon_size ring_head ring_size failed free_node frames polls requests listed taken message "
+    "frame_end poll_end request_end listed_end taken_end message_end event_end "
+    "frame_kept poll_kept request_kept event_kept "
     "source_thread source_work network_delay batcher_server receive_work close_work timer_delay "
     "timer_set closing_head closing_tail "
     "max_events in_flight acks_all max_poll_events",
@@ -65,11 +68,11 @@ THREAD = _record(
 )
 SERVER = _record("head tail idle_head idle_tail")
 NODE = _record("work ref next")
-WORK = _record("draw_start draw_count drawn", "job frame event factor cold tau")
-DELAY = _record("draw_start draw_count drawn", "mean")
-FRAME = _record("partition events poll next")
+WORK = _record("numbers draw_count drawn stream", "job frame event factor cold tau")
+DELAY = _record("numbers draw_count drawn stream", "mean")
+FRAME = _record("partition events poll next over")
 OPEN = _record("frame room")
-REQUEST = _record("broker first frames events missing")
+REQUEST = _record("broker first frames events missing over")
 POLL = _record("replica first frames events")
 BROKER = _record(
     "server append_work replicate_work replication_delay fetch_delay "
@@ -84,10 +87,22 @@ STATION = _record(
 BACKGROUND = _record("thread work", "every due")
 
 
+FRAMES, POLLS, TAKEN, REQUESTS, LISTED, LOAD, CALENDAR, NODES = np.arange(
+    -8, 0
+)  # what there can be more of, beside numbers
+ROOM = 256  # calendar entries and queued jobs that there is room for at first; a power of two
 SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
 
 # Roles of threads: whose loop goes on when the thread's job is done.
 SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK = range(9)
+
+
+class Feed(NamedTuple):
+    """A stream of random numbers and the row of a table that reads it."""
+
+    table: str
+    row: int
+    numbers: Numbers
 
 
 @dataclass(frozen=True)
@@ -100,16 +115,12 @@ class Tables:
     state: Table
     arrays: dict[str, NDArray[Any]]
     works_of: dict[str, list[int]]  # rows of `works` by station
+    feeds: list[Feed]
 
 
-def build_tables(plan: Plan, room: int) -> Tables:
-    """Builds the tables of a plan.
-
-    Args:
-        plan: what to run.
-        room: how many calendar entries and how many queued jobs there may be at one time.
-    """
-    return _Builder(plan).build(room)
+def build_tables(plan: Plan) -> Tables:
+    """Builds the tables of a plan, but for those of things that come and go by number (`supply.py`)."""
+    return _Builder(plan).build()
 
 
 class _Builder:
@@ -129,14 +140,14 @@ class _Builder:
         self.works: list[dict[str, float]] = []
         self.works_of: dict[str, list[int]] = {name: [] for name in scenario.stations}
         self.delays: list[dict[str, float]] = []
-        self.draws: list[NDArray[np.float64]] = []
-        self.drawn = 0
+        self.feeds: list[Feed] = []
+        self.one = np.ones(1)
         self.servers = 0
         self.links: list[int] = []
         self.followers: list[int] = []
         self.backgrounds: list[dict[str, float]] = []
 
-    def build(self, room: int) -> Tables:
+    def build(self) -> Tables:
         """Numbers all stations and returns the tables."""
         plan, scenario = self.plan, self.plan.scenario
         self._source_and_batcher()
@@ -146,33 +157,21 @@ class _Builder:
         self._backgrounds()
         group = only(scenario, ConsumerGroup)[1]
         seconds = int(np.ceil(plan.cap_s)) + 2
-        most = plan.max_frames
         partitions = only(scenario, Log)[1].partitions
         lane_jobs = np.zeros((2 * len(self.hosts), len(self.threads)), EVENT)
         lanes: list[dict[str, float]] = [{"head": -1, "jobs": jobs.ctypes.data} for jobs in lane_jobs]
         arrays: dict[str, NDArray[Any]] = {
-            "heap": np.zeros(room, EVENT),
+            "heap": np.empty(ROOM, EVENT),
             "soon": np.zeros(SOON + 1, EVENT),
-            "ring": np.zeros(room, EVENT),
-            "nodes": _free_nodes(room),
+            "ring": np.empty(ROOM, EVENT),
+            "nodes": _free_nodes(ROOM),
             "hosts": self._hosts(),
             "lanes": _rows(LANE, lanes),
             "threads": _rows(THREAD, self.threads),
             "servers": _rows(SERVER, [{"head": -1, "idle_head": -1}] * self.servers),
             "works": _rows(WORK, self.works),
             "delays": _rows(DELAY, self.delays),
-            "draws": np.concatenate(self.draws),
-            "due": np.ascontiguousarray(plan.offered.send_s, dtype=np.float64),
-            "first_event": np.ascontiguousarray(plan.first_event, dtype=np.int64),
-            "event_partition": np.ascontiguousarray(plan.partition, dtype=np.int16),
-            "event_frame": np.full(len(plan.partition), -1, dtype=np.int64),
             "open_frame": _rows(OPEN, [{"frame": -1}] * partitions),
-            "frame_table": np.empty(most, FRAME),
-            "hops": np.empty((most, len(self.hop))),
-            "request_table": np.empty(most, REQUEST),
-            "request_frames": np.empty(most, np.int64),
-            "poll_table": np.empty(most, POLL),
-            "poll_frames": np.empty(most, np.int64),
             "brokers": _rows(BROKER, brokers),
             "followers": np.array(self.followers, dtype=np.int64),
             "replicas": _rows(REPLICA, replicas),
@@ -184,22 +183,20 @@ class _Builder:
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
         }
         counts = {
-            "room": room,
+            "room": ROOM,
             "host_count": len(self.hosts),
             "thread_count": len(self.threads),
             "background_count": len(self.backgrounds),
             "broker_count": len(brokers),
             "replica_count": len(replicas),
             "call_count": len(group.calls),
-            "message_count": len(plan.offered.send_s),
-            "max_frames": most,
             "hop_count": len(self.hop),
             "second_count": seconds,
             "partition_count": partitions,
         }
         self._fill(self._settings())
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})
-        return Tables(self.state, arrays | {"lane_jobs": lane_jobs}, self.works_of)
+        return Tables(self.state, arrays | {"lane_jobs": lane_jobs, "one": self.one}, self.works_of, self.feeds)
 
     def _fill(self, values: Mapping[str, float]) -> None:
         for name, value in values.items():
@@ -234,16 +231,17 @@ class _Builder:
         ]
         return _rows(HOST, rows)
 
-    def _draw(self, key: tuple[str, str]) -> dict[str, float]:
+    def _draw(self, key: tuple[str, str], table: str, row: int) -> dict[str, float]:
         numbers = self.plan.multipliers[key]
-        self.draws.append(numbers)
-        self.drawn += len(numbers)
-        return {"draw_start": self.drawn - len(numbers), "draw_count": len(numbers)}
+        if numbers.constant:
+            return {"stream": -1, "numbers": self.one.ctypes.data, "draw_count": 1}
+        self.feeds.append(Feed(table, row, numbers))
+        return {"stream": len(self.feeds) - 1}
 
     def _work(self, key: tuple[str, str], demand: Demand) -> int:
         self.works_of[station_of(key[0])].append(len(self.works))
         self.works.append(
-            self._draw(key)
+            self._draw(key, "works", len(self.works))
             | {
                 "job": demand.job_s,
                 "factor": 1.0,
@@ -256,7 +254,7 @@ class _Builder:
         return len(self.works) - 1
 
     def _delay(self, key: tuple[str, str], delay: Delay) -> int:
-        self.delays.append(self._draw(key) | {"mean": delay.mean_s})
+        self.delays.append(self._draw(key, "delays", len(self.delays)) | {"mean": delay.mean_s})
         return len(self.delays) - 1
 
     def _server(self) -> int:
