@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t as student_t
+from scipy.special import stdtrit
 
 SECTIONS = 20
 TREND_SECTIONS = 8
@@ -95,7 +95,7 @@ def trend_interval(
     slope = float(centred @ level) / weight
     left = level - level.mean() - slope * centred
     spread = np.sqrt(float(left @ left) / (sections - 2) / weight)
-    half = float(student_t.ppf((1 + confidence) / 2, sections - 2) * spread)
+    half = float(stdtrit(sections - 2, (1 + confidence) / 2) * spread)
     return Interval(slope, slope - half, slope + half)
 
 
@@ -127,5 +127,5 @@ def _sections(values: Floats, sections: int) -> list[Floats]:
 def _around(value: float, estimates: Floats, confidence: float) -> Interval:
     count = len(estimates)
     spread = np.sqrt(np.sum((estimates - value) ** 2) / (count - 1) / count)
-    half = float(student_t.ppf((1 + confidence) / 2, count - 1) * spread)
+    half = float(stdtrit(count - 1, (1 + confidence) / 2) * spread)
     return Interval(value, value - half, value + half)

@@ -2,7 +2,20 @@
 
 from sentra_sim.engine.changes import Change, Simulation
 from sentra_sim.engine.plan import Plan, prepare
-from sentra_sim.engine.run import run, simulate, start
+from sentra_sim.engine.run import run, run_statistics, simulate, start
+from sentra_sim.engine.statistics import Histogram, Statistics
 from sentra_sim.engine.trace import Trace
 
-__all__ = ["Change", "Plan", "Simulation", "Trace", "prepare", "run", "simulate", "start"]
+__all__ = [
+    "Change",
+    "Histogram",
+    "Plan",
+    "Simulation",
+    "Statistics",
+    "Trace",
+    "prepare",
+    "run",
+    "run_statistics",
+    "simulate",
+    "start",
+]

@@ -85,6 +85,13 @@ class Supply:
             before = self._value("message_count")
             self._more_load()
 
+    def close(self, sink: Sink) -> None:
+        """Gives the sink all that is left at the end of a run."""
+        for piece in self._pieces:
+            sink.offer(piece.intended_s)
+        self.hand_out()
+        sink.take(self._state, self._value("frame_kept"), self._value("frames"))
+
     def hand_out(self) -> None:
         """Gives the frames that are over to the sink, in order of opening."""
         if self._sink is None:
@@ -153,6 +160,8 @@ class Supply:
         piece = next(self._pieces, None)
         if piece is None or not len(piece.send_s):
             return
+        if self._sink is not None:
+            self._sink.offer(piece.intended_s)
         messages, events = self._value("message_count"), self._value("event_count")
         if self._plan.kept:
             taken = np.full(len(piece.partition), -1, dtype=np.int64)

@@ -29,7 +29,7 @@ def _record(ints: str, floats: str = "") -> np.dtype[np.void]:
 ADDRESSES = (
     "heap soon ring nodes hosts lanes threads servers works delays due first_event event_partition event_frame intended "
     "open_frame frame_table hops request_table request_frames poll_table poll_frames brokers followers replicas calls "
-    "stations links backgrounds cpu virtual supply"
+    "stations links backgrounds cpu virtual supply due_partitions"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count event_count "
@@ -52,7 +52,7 @@ STATE = _record(
     "frame_end poll_end request_end listed_end taken_end message_end event_end "
     "frame_kept poll_kept request_kept event_kept "
     "source_thread source_work network_delay batcher_server receive_work close_work timer_delay "
-    "timer_set closing_head closing_tail "
+    "timer_set closing_head closing_tail open_head open_tail "
     "max_events in_flight acks_all max_poll_events",
     "now cap seconds linger gather",
 )
@@ -71,7 +71,7 @@ NODE = _record("work ref next")
 WORK = _record("numbers draw_count drawn stream", "job frame event factor cold tau")
 DELAY = _record("numbers draw_count drawn stream", "mean")
 FRAME = _record("partition events poll next over")
-OPEN = _record("frame room")
+OPEN = _record("frame room before after")
 REQUEST = _record("broker first frames events missing over")
 POLL = _record("replica first frames events")
 BROKER = _record(
@@ -135,6 +135,8 @@ class _Builder:
         self.served = [
             name for name, station in scenario.stations.items() if isinstance(station, Pool | Store | Broadcast)
         ]
+        self.number = {name: number for number, name in enumerate(self.served)}
+        self.called = set(only(scenario, ConsumerGroup)[1].calls)
         self.state = np.zeros(1, STATE)
         self.threads: list[dict[str, float]] = []
         self.works: list[dict[str, float]] = []
@@ -158,8 +160,7 @@ class _Builder:
         group = only(scenario, ConsumerGroup)[1]
         seconds = int(np.ceil(plan.cap_s)) + 2
         partitions = only(scenario, Log)[1].partitions
-        lane_jobs = np.zeros((2 * len(self.hosts), len(self.threads)), EVENT)
-        lanes: list[dict[str, float]] = [{"head": -1, "jobs": jobs.ctypes.data} for jobs in lane_jobs]
+        lane_jobs, lanes = self._lanes()
         arrays: dict[str, NDArray[Any]] = {
             "heap": np.empty(ROOM, EVENT),
             "soon": np.zeros(SOON + 1, EVENT),
@@ -172,10 +173,11 @@ class _Builder:
             "works": _rows(WORK, self.works),
             "delays": _rows(DELAY, self.delays),
             "open_frame": _rows(OPEN, [{"frame": -1}] * partitions),
+            "due_partitions": np.empty(partitions, EVENT),
             "brokers": _rows(BROKER, brokers),
             "followers": np.array(self.followers, dtype=np.int64),
             "replicas": _rows(REPLICA, replicas),
-            "calls": np.array([self.served.index(name) for name in group.calls], dtype=np.int64),
+            "calls": np.array([self.number[name] for name in group.calls], dtype=np.int64),
             "stations": _rows(STATION, stations),
             "links": np.array(self.links, dtype=np.int64),
             "backgrounds": _rows(BACKGROUND, self.backgrounds),
@@ -217,6 +219,13 @@ class _Builder:
             "cap": plan.cap_s,
             "seconds": plan.seconds,
         }
+
+    def _lanes(self) -> tuple[Table, list[dict[str, float]]]:
+        """Gives each lane room for the jobs of all its threads."""
+        threads = np.bincount([int(thread["lane"]) for thread in self.threads], minlength=2 * len(self.hosts))
+        jobs = np.empty(len(self.threads), EVENT)
+        starts = jobs.ctypes.data + jobs.itemsize * (np.cumsum(threads) - threads)
+        return jobs, [{"head": -1, "jobs": int(start)} for start in starts]
 
     def _hosts(self) -> Table:
         rows = [
@@ -295,7 +304,8 @@ class _Builder:
         self.state["receive_work"] = self._work((name, "receive"), batcher.receive)
         self.state["close_work"] = self._work((name, "close"), batcher.close)
         self.state["timer_delay"] = self._delay((name, "timer"), batcher.timer)
-        self.state["closing_head"] = -1
+        for name in ("closing_head", "open_head", "open_tail"):
+            self.state[name] = -1
 
     def _brokers(self) -> list[dict[str, float]]:
         name, log = only(self.plan.scenario, Log)
@@ -334,7 +344,7 @@ class _Builder:
 
     def _served(self, name: str) -> dict[str, float]:
         station = self.plan.scenario.stations[name]
-        unit, process = self.served.index(name), self.process[name]
+        unit, process = self.number[name], self.process[name]
         if isinstance(station, Broadcast):
             return {
                 "server": self._queue(SEND, unit, station, process, station.host, threads=1),
@@ -354,12 +364,12 @@ class _Builder:
             "hop": self.hop[station.hop],
             "link_first": len(self.links),
             "links": len(station.to),
-            "called": name in only(self.plan.scenario, ConsumerGroup)[1].calls,
+            "called": name in self.called,
             "head": -1,
             "last_start": -1.0,
             "writer_waiting": 1,
         }
-        self.links.extend(self.served.index(successor) for successor in station.to)
+        self.links.extend(self.number[successor] for successor in station.to)
         if isinstance(station, Store) and station.flush_s > 0.0:
             row |= {"thread": self._thread(WRITE, unit, station, process, station.host), "flush": station.flush_s}
         else:
@@ -391,9 +401,8 @@ def _first_process(scenario: Scenario) -> dict[str, int]:
 
 def _rows(kind: np.dtype[np.void], rows: list[dict[str, float]]) -> Table:
     table = np.zeros(len(rows), kind)
-    for number, row in enumerate(rows):
-        for name, value in row.items():
-            table[name][number] = value
+    for name in kind.names or ():
+        table[name] = [row.get(name, 0) for row in rows]
     return table
 
 
