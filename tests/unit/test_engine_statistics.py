@@ -69,7 +69,7 @@ def test_no_table_grows_with_the_length_of_a_run() -> None:
         assert simulation.statistics().delivered > 49_000 * seconds
         return {name: len(array) for name, array in simulation.tables.arrays.items()}
 
-    short, long = rows(2.0), rows(20.0)
+    short, long = rows(20.0), rows(60.0)
     assert {name: count for name, count in long.items() if count > 2 * short[name]} == {}
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+AMPLE_BYTES = 1 << 17  # up to here a window grows whenever it is asked for more, needed or not
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -22,11 +24,14 @@ class Window:
         self.first, self.rows = 0, rows
         for name, (dtype, width) in tables.items():
             arrays[name] = np.empty((rows, width) if width > 1 else rows, dtype)
+        self._row_bytes = sum(arrays[name].strides[0] for name in tables)
         self._publish()
 
     def make_room(self, kept: int, used: int, need: int = 1) -> None:
         """Gives up the rows before `kept`; of what is then there, those before `used` are in use, `need` more are to come."""
         rows, live = self.rows, used - kept
+        if 2 * rows * self._row_bytes <= AMPLE_BYTES:
+            rows *= 2  # asked for less often, at a size that caches hold
         while rows < 2 * (live + need):
             rows *= 2
         for name in self._tables:
