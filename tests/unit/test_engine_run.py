@@ -115,6 +115,7 @@ def test_a_wrong_length_or_engine_is_refused() -> None:
 
 
 def test_the_facade_is_small() -> None:
-    assert sentra_sim.engine.__all__ == ["Change", "Plan", "Simulation", "Trace", "prepare", "run", "simulate", "start"]
+    values = ["Change", "Histogram", "Plan", "Simulation", "Statistics", "Trace"]
+    assert sentra_sim.engine.__all__ == [*values, "prepare", "run", "run_statistics", "simulate", "start"]
     modules = {module.name for module in pkgutil.iter_modules(sentra_sim.engine.__path__)}
     assert {"reference", "compiled", "plan"} <= modules
