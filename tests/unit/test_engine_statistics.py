@@ -49,6 +49,13 @@ def test_events_that_never_arrive_are_the_slowest() -> None:
     assert found.spans["e2e"].quantile(0.5) == np.inf
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_run_without_an_event_has_nothing_to_count(keep: bool) -> None:
+    found = run_statistics(prepare(sentra(), seconds=0.0, seed=1, keep=keep))
+    assert (found.offered, found.taken, found.frames) == (0, 0, 0)
+    assert np.isnan(found.spans["e2e"].quantile(0.5))
+
+
 def test_a_histogram_is_off_by_less_than_it_says() -> None:
     middles = bucket_middles()
     ratios = middles[1:] / middles[:-1]

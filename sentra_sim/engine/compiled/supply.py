@@ -54,6 +54,7 @@ class Supply:
             "event_end", {"event_partition": (np.int16, 1), "event_frame": (np.int64, 1), "intended": (np.float64, 1)}
         )
         self.messages = self._window("message_end", {"due": (np.float64, 1), "first_event": (np.int64, 1)})
+        self._arrays["first_event"][0] = 0  # where the events of no message end
         self._polls = self._window("poll_end", {"poll_table": (POLL, 1)})
         self._taken = self._window("taken_end", {"poll_frames": (np.int64, 1)})
         self._requests = self._window("request_end", {"request_table": (REQUEST, 1)})
