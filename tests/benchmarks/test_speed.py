@@ -20,7 +20,7 @@ LEAST_HOPS_PER_S = 2e6
 FAST: dict[str, Any] = {"hosts.box.speed": 50.0}  # so that the pipeline keeps up with a frame for each event
 KINDS: dict[str, tuple[dict[str, Any], float, float]] = {  # changes, s of load, least times real time
     "as it is": ({}, SECONDS, 0.0),
-    "frames of 500": ({"stations.kafka.partitions": 6, "stations.gateway.linger_s": 0.1}, SECONDS, 1000.0),
+    "frames of 500": ({"stations.gateway.max_events": 500, "stations.gateway.linger_s": 0.1}, SECONDS, 1000.0),
     "linger 10 ms": ({"stations.gateway.linger_s": 0.010}, SECONDS, 200.0),
     "linger 5 ms": ({"stations.gateway.linger_s": 0.005}, SECONDS, 200.0),
     "frames of one event": (FAST | {"stations.gateway.max_events": 1}, 2.0, 1.0),
