@@ -10,7 +10,7 @@ import pytest
 
 from sentra_sim.rng import stream
 from sentra_sim.scenario.arrivals import Offered, count_offered, draw_chunks, draw_offered, step_edges
-from sentra_sim.scenario.keys import key_weights
+from sentra_sim.scenario.keys import draw_keys, key_law, key_weights
 from sentra_sim.scenario.schema import Load, Step
 
 STEPS = (Step(rate_eps=1_000.0, seconds=2.0), Step(rate_eps=4_000.0, seconds=3.0))
@@ -106,3 +106,11 @@ def test_no_event_is_no_error() -> None:
 def test_a_load_of_no_length_has_no_event(arrivals: Any) -> None:
     assert len(draw_offered(Load(arrivals=arrivals), 0.0, 1).keys) == 0
     assert len(draw_offered(Load(arrivals=arrivals, steps=STEPS), 0.0, 1).keys) == 0
+
+
+@pytest.mark.parametrize(("keys", "skew"), [(1, 0.0), (3, 5.0), (10_000, 0.6), (100_000, 0.0), (50_000, 3.0)])
+def test_the_guide_finds_the_key_that_a_search_finds(keys: int, skew: float) -> None:
+    law = key_law(keys, skew)
+    found = draw_keys(20_000, law, np.random.default_rng(3))
+    searched = np.searchsorted(law.edges[:-1], np.random.default_rng(3).random(20_000), side="right")
+    np.testing.assert_array_equal(found, np.minimum(searched, keys - 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import CALL, delay_of, push
+from sentra_sim.engine.compiled.layout import GIVEN_UP
 from sentra_sim.engine.compiled.memory import (
     Sim,
     breaker_at,
@@ -61,6 +62,7 @@ def goes_again(sim: Sim, owner: int) -> bool:
     if replica.attempt == sim.retry_attempts:
         for at in range(poll.first, poll.first + poll.frames):
             frame = frame_at(sim, poll_frame_at(sim, at).value)
+            frame.over = GIVEN_UP + replica.call
             if frame.outcome == OPEN:
                 frame.outcome = DLQ
         replica.call = sim.call_count - 1

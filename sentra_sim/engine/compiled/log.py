@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import ACK, NONE, REPLICATED, push
+from sentra_sim.engine.compiled.layout import ACKS_LEADER, ACKS_NONE
 from sentra_sim.engine.compiled.memory import Sim, broker_at, copy_at, frame_at, plain, request_at, shard_at
 from sentra_sim.engine.compiled.queues import put
 from sentra_sim.engine.compiled.requests import acked, offer_early, send_request, waits_no_more
 from sentra_sim.engine.compiled.shards import caught_up
-from sentra_sim.engine.compiled.tables import ACKS_LEADER, ACKS_NONE
 
 
 @plain

@@ -6,6 +6,7 @@ A replica is given as its step in the order of the shard's replicas; sets of rep
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import NONE, PREFER, push
+from sentra_sim.engine.compiled.layout import ACKS_ALL, ENDED
 from sentra_sim.engine.compiled.memory import (
     Sim,
     broker_at,
@@ -19,7 +20,6 @@ from sentra_sim.engine.compiled.memory import (
 from sentra_sim.engine.compiled.queues import put
 from sentra_sim.engine.compiled.requests import new_request, offer, waits_no_more
 from sentra_sim.engine.compiled.retries import bits, block, give_back
-from sentra_sim.engine.compiled.tables import ACKS_ALL
 from sentra_sim.engine.trace import LOST
 
 
@@ -207,7 +207,8 @@ def lose_request(sim: Sim, at: int) -> None:
     if not request.fetched:
         sim.lag_events -= request.events
         for place in range(request.first, request.first + request.frames):
-            frame_at(sim, request_frame_at(sim, place).value).outcome = LOST
+            frame = frame_at(sim, request_frame_at(sim, place).value)
+            frame.outcome, frame.over = LOST, ENDED
 
 
 @plain
@@ -226,7 +227,7 @@ def rejoin(sim: Sim, number: int, broker: int) -> None:
 def catch_up(sim: Sim, number: int, step: int) -> None:
     """Lets a follower fetch all that it has missed."""
     shard, copy = shard_at(sim, number), copy_at(sim, number, step)
-    at = new_request(sim, number, NONE)
+    at = new_request(sim, number, sim.listed)  # it lists no frames
     request = request_at(sim, at)
     request.frames, request.events = shard.frames - copy.frames, shard.events - copy.events
     request.catch_up = 1
