@@ -82,6 +82,38 @@ def test_no_table_grows_with_the_length_of_a_run() -> None:
     assert {name: size for name, size in long.items() if size > max(2 * short[name], AMPLE_BYTES)} == {}
 
 
+def test_calls_that_are_given_up_leave_no_rows_behind() -> None:
+    """Half of the calls of the last store fail once and for all: what earlier stations do with those polls is waited for."""
+    changes = {"stations.redis.failure": 0.5, "stations.worker.retry": {"attempts": 1}}
+    seconds = 6.0
+    plan = prepare(sentra(changes | {"load.rate_eps": 5_000.0}), seconds=seconds, seed=2, keep=False)
+    simulation = CompiledSimulation(plan, StatisticsSink(plan, (0.0, seconds), "delivered"))
+    found = simulation.statistics()
+    assert found.dlq > 10_000
+    assert found.delivered + found.dlq == found.offered
+    assert simulation.supply.frames.first > 0.9 * found.frames
+
+
+def test_what_has_ended_can_be_read_until_the_next_look() -> None:
+    plan = prepare(sentra({"load.rate_eps": 5_000.0}), seconds=4.0, seed=1, keep=False)
+    recycling = CompiledSimulation(plan, StatisticsSink(plan, (0.0, 4.0), "delivered"))
+    keeping = CompiledSimulation(plan)
+    recycling.view()
+    under_way, seen = np.empty(0, dtype=np.int64), 0
+    for at_s in np.arange(0.25, 4.0, 0.25):
+        views = []
+        for simulation in (recycling, keeping):
+            simulation.advance(at_s)
+            views.append(simulation.view())
+        numbers = np.concatenate([under_way, np.arange(seen, views[0].frames)])
+        found, expected = (view.rows(numbers) for view in views)
+        np.testing.assert_array_equal(found.hops_s, expected.hops_s)
+        np.testing.assert_array_equal(found.partition, expected.partition)
+        under_way, seen = numbers[np.isnan(found.hops_s).any(axis=1)], views[0].frames
+    assert recycling.statistics().delivered == 20_000
+    assert recycling.supply.frames.first > 0
+
+
 def test_what_goes_wrong_in_the_middle_is_raised_when_the_engine_stops(monkeypatch: pytest.MonkeyPatch) -> None:
     def pieces(self: plans.Plan) -> Iterator[Piece]:
         yield next(whole(self))
