@@ -49,7 +49,7 @@ equality: $(STAMP)  ## both engines equal on 1,000 random pipelines, their books
 perf-smoke: $(STAMP)  ## 5,000 messages/s over gRPC at the real pipeline; exit 1 unless their P95 is below 150 ms
 	@$(PY) -m tests.perf.smoke $(PERF)
 
-bench: $(STAMP)  ## speed of the compiled engine against the SimPy engine
+bench: $(STAMP)  ## speed and memory of the compiled engine, beside the SimPy engine and other simulators
 	@$(PY) -m pytest -s tests/benchmarks
 
 setup: $(STAMP)  ## only set up .venv

@@ -104,7 +104,12 @@ class Simulation(Protocol):
 
 def play(simulation: Simulation, changes: Iterable[Change]) -> Trace:
     """Plays a simulation with a timetable of changes, those of one moment in their order."""
+    play_changes(simulation, changes)
+    return simulation.trace()
+
+
+def play_changes(simulation: Simulation, changes: Iterable[Change]) -> None:
+    """Plays a simulation up to the last change of a timetable."""
     for change in sorted(changes, key=lambda change: change.at_s):
         simulation.advance(change.at_s)
         simulation.apply(change)
-    return simulation.trace()

@@ -1,4 +1,4 @@
-"""A run's inputs, drawn before it starts: the offered events and every random number that a station will use.
+"""A run's inputs: the offered events and every random number that a station will use.
 
 Both engines play the same plan, so they can be compared job by job; two scenarios with the same seed share the streams of
 the stations that they have in common.
@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sentra_sim.engine.network import ways
+from sentra_sim.engine.numbers import Numbers
 from sentra_sim.errors import InputError
 from sentra_sim.rng import stream
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, only
-from sentra_sim.scenario.arrivals import Offered, draw_offered
+from sentra_sim.scenario.arrivals import Offered, draw_chunks, draw_offered
 from sentra_sim.scenario.keys import partition_of, places_of
 from sentra_sim.scenario.schema import AnyStation, Noise, Pause, Sizes
 
@@ -26,16 +28,17 @@ from sentra_sim.scenario.schema import AnyStation, Noise, Pause, Sizes
 LAG_POLLS, GROWING_POLLS = 0.5, 8
 HEARTBEAT = "heartbeat"  # the purpose of the phase at which a consumer sends its first
 UNIFORM = Noise(dist="quantiles", quantiles=(0.0, 1.0))  # on [0, 1): of chances, not of demands
+PIECE_EVENTS = 1 << 14  # offered events that a plan which is not kept draws at a time
 MIN_DRAIN_S = 10.0  # a run may go on for at least this long after the load has stopped
-MIN_PAUSES, MANY_PAUSES = 16, 4096  # numbers drawn for pauses; a stream that runs out starts again
+MIN_PAUSES, MANY_PAUSES = 16, 4096  # numbers of pauses that are looked for; a stream that is read further goes on
 ENDLESS_S = 1e15  # the demand of a neighbour's job
 LOSS = ("host/*", "loss")  # the stream of what gets lost between hosts: uniform numbers from 0 to 1
 LIMIT_PHASE = "cpu-limit"  # purpose of the phase of a process's periods
-SIZE, MOST_SIZES = "size", 1 << 20  # purpose of the sizes of events, and how many are drawn before they repeat
+SIZE = "size"  # purpose of the sizes of events
 
 
 class Stream(NamedTuple):
-    """One named stream of a plan: its key, the noise that its numbers follow, how many jobs may need one."""
+    """One named stream of a plan: its key, the noise that its numbers follow, about how many jobs may need one."""
 
     owner: str
     purpose: str
@@ -43,36 +46,84 @@ class Stream(NamedTuple):
     jobs: int
 
 
+class Piece(NamedTuple):
+    """Offered events that follow one another, whole messages all of them.
+
+    `send_s`: when each message is due, shape (messages,). `first_event`: of each message among those of the piece, and where the
+    last one ends, shape (messages + 1,). `intended_s`, `partition`: by event, shape (events,).
+    """
+
+    send_s: NDArray[np.float64]
+    first_event: NDArray[np.int64]
+    intended_s: NDArray[np.float64]
+    partition: NDArray[np.int16]
+
+
 @dataclass(frozen=True)
 class Plan:
     """What an engine plays.
 
-    `first_event` has shape (messages + 1,): message m carries the events `first_event[m]` to `first_event[m + 1] - 1`.
-    `partition` has shape (events,); so has `place`, which tells a canary's events, where a pool has releases, else none; so has
-    `poison`, where a share of the events may be: an event is if its number, drawn evenly from 0 to 1, is below that share.
-    `multipliers` holds, by (owner, purpose), the factors with mean one by which the demands or
-    delays of that purpose are multiplied, in order of use; a constant one has shape (1,). `phase` holds, by the same
-    key, at which fraction of its period a background job first runs or a limit on CPU is first refilled, or how far a consumer
-    is in that of its heartbeats.
+    `multipliers` holds, by (owner, purpose), the factors with mean one by which the demands or delays of that purpose are
+    multiplied. `phase` holds, by the same key, at which fraction of its period a background job first runs or a limit on CPU is
+    first refilled, or how far a consumer is in that of its heartbeats. A plan that is `kept` remembers what was drawn and plays it
+    again at no cost; one that is not draws as it goes, each time anew, and takes the same memory for any length of run. Where
+    single events are told apart for long (impatient clients, admission, releases, poison events) a plan is always kept.
     """
 
     scenario: Scenario
     seconds: float
     seed: int
-    offered: Offered
-    first_event: NDArray[np.int64]
-    partition: NDArray[np.int16]
-    max_frames: int
+    kept: bool
     streams: dict[tuple[str, str], Stream]
-    multipliers: dict[tuple[str, str], NDArray[np.float64]]
+    multipliers: dict[tuple[str, str], Numbers]
     phase: dict[tuple[str, str], float]
-    place: NDArray[np.int64]
-    poison: NDArray[np.float64]
 
     @property
     def cap_s(self) -> float:
         """When a run ends at the latest; what is not delivered by then stays undelivered."""
         return self.seconds + max(MIN_DRAIN_S, self.seconds)
+
+    @cached_property
+    def offered(self) -> Offered:
+        """All offered events."""
+        return draw_offered(self.scenario.load, self.seconds, self.seed)
+
+    @cached_property
+    def partition(self) -> NDArray[np.int16]:
+        """The partition of each event, shape (events,)."""
+        return partition_of(self.offered.keys, only(self.scenario, Log)[1].partitions)
+
+    @cached_property
+    def first_event(self) -> NDArray[np.int64]:
+        """Message m carries the events `first_event[m]` to `first_event[m + 1] - 1`; shape (messages + 1,)."""
+        return _first_events(self.offered)
+
+    @cached_property
+    def place(self) -> NDArray[np.int64]:
+        """What tells a canary's events, by event where a pool has releases, shape (events,), else none."""
+        if not has_releases(self.scenario):
+            return np.zeros(0, dtype=np.int64)
+        return places_of(self.offered.keys).astype(np.int64)
+
+    @cached_property
+    def poison(self) -> NDArray[np.float64]:
+        """Numbers drawn evenly from 0 to 1, by event where a share of them may be poison, else none.
+
+        An event is poison if its number is below that share.
+        """
+        events = len(self.partition) if has_poison(self.scenario) else 0
+        return stream(self.seed, only(self.scenario, ConsumerGroup)[0], "poison").random(events)
+
+    def pieces(self) -> Iterator[Piece]:
+        """Reads the offered events from the start; a plan that is kept gives them all at once."""
+        if self.kept:
+            yield Piece(self.offered.send_s, self.first_event, self.offered.intended_s, self.partition)
+            return
+        partitions = only(self.scenario, Log)[1].partitions
+        for offered in draw_chunks(self.scenario.load, self.seconds, self.seed, PIECE_EVENTS):
+            yield Piece(
+                offered.send_s, _first_events(offered), offered.intended_s, partition_of(offered.keys, partitions)
+            )
 
 
 def _check_played(scenario: Scenario) -> None:
@@ -83,8 +134,8 @@ def _check_played(scenario: Scenario) -> None:
         )
 
 
-def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None = None) -> Plan:
-    """Draws everything random about a run of `seconds` of load.
+def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None = None, keep: bool = True) -> Plan:
+    """Makes the plan of a run of `seconds` of load; its numbers are drawn when they are asked for.
 
     Args:
         scenario: what to run.
@@ -92,6 +143,7 @@ def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None 
         seed: one seed for all streams.
         like: an earlier plan with the same seconds and seed. Its draws are taken over wherever they still hold, so that
             a fit which only changes demands and delays does not draw anything again.
+        keep: whether to remember what is drawn, for more runs of this plan.
 
     Raises:
         ValueError: `like` is a plan of other seconds or another seed.
@@ -100,31 +152,37 @@ def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None 
     _check_played(scenario)
     if like is not None and (like.seconds, like.seed) != (seconds, seed):
         raise ValueError(f"like: must have seconds {seconds} and seed {seed}, got {like.seconds} and {like.seed}")
-    same_load = like is not None and like.scenario.load == scenario.load
-    offered = like.offered if like is not None and same_load else draw_offered(scenario.load, seconds, seed)
-    partitions = only(scenario, Log)[1].partitions
-    if like is not None and same_load and only(like.scenario, Log)[1].partitions == partitions:
-        partition, first_event = like.partition, like.first_event
-    else:
-        partition = partition_of(offered.keys, partitions)
-        first_event = np.searchsorted(offered.message, np.arange(len(offered.send_s) + 1))
     sends = most_sends(scenario)
-    max_frames = _max_frames(scenario, len(partition) * sends, seconds)
-    streams = {entry[:2]: entry for entry in _streams(scenario, len(offered.send_s) * sends, max_frames, seconds)}
-    return Plan(
+    events = math.ceil(scenario.load.rate_eps * seconds) * sends
+    messages = min(events, math.ceil(seconds / scenario.load.tick_s) * sends) if scenario.load.tick_s else events
+    streams = {
+        entry[:2]: entry for entry in _streams(scenario, messages, _max_frames(scenario, events, seconds), seconds)
+    }
+    keep = keep or tells_events_apart(scenario)
+    plan = Plan(
         scenario=scenario,
         seconds=seconds,
         seed=seed,
-        offered=offered,
-        first_event=first_event,
-        partition=partition,
-        max_frames=max_frames,
+        kept=keep,
         streams=streams,
-        multipliers={key: _multipliers(entry, seed, like) for key, entry in streams.items()},
-        place=places_of(offered.keys).astype(np.int64) if has_releases(scenario) else np.zeros(0, dtype=np.int64),
+        multipliers={key: _numbers(entry, seed, keep, like) for key, entry in streams.items()},
         phase={key: float(stream(seed, key[0], f"{key[1]}-phase").random()) for key in _periodic(scenario, streams)},
-        poison=_poison(scenario, len(partition), seed),
     )
+    if keep and like is not None and like.kept and like.scenario.load == scenario.load:
+        _take_over(plan, like)
+    return plan
+
+
+def _take_over(plan: Plan, like: Plan) -> None:
+    """Gives a plan what one of the same load has drawn already."""
+    names = ["offered", "first_event"]
+    if only(like.scenario, Log)[1].partitions == only(plan.scenario, Log)[1].partitions:
+        names.append("partition")
+    vars(plan).update({name: getattr(like, name) for name in names})
+
+
+def _first_events(offered: Offered) -> NDArray[np.int64]:
+    return np.searchsorted(offered.message, np.arange(len(offered.send_s) + 1))
 
 
 def most_sends(scenario: Scenario) -> int:
@@ -148,9 +206,24 @@ def release_name(pool: str, release: str) -> str:
     return f"{pool}/{release}"
 
 
+def is_tracked(scenario: Scenario) -> bool:
+    """Tells whether copies of events are tracked: a rule of admission or an impatient client needs it."""
+    return only(scenario, Source)[1].retry is not None or only(scenario, Batcher)[1].admission is not None
+
+
+def tells_events_apart(scenario: Scenario) -> bool:
+    """Tells whether what becomes of an event depends on which one it is, beside its partition."""
+    return is_tracked(scenario) or has_releases(scenario) or has_poison(scenario)
+
+
 def has_releases(scenario: Scenario) -> bool:
     """Tells whether a pool has releases beside stable."""
     return any(isinstance(station, Pool) and station.releases for station in scenario.stations.values())
+
+
+def has_poison(scenario: Scenario) -> bool:
+    """Tells whether a share of the events may be poison: fail whenever they are processed."""
+    return only(scenario, ConsumerGroup)[1].poison_share is not None
 
 
 def calls_may_fail(scenario: Scenario) -> bool:
@@ -162,7 +235,7 @@ def calls_may_fail(scenario: Scenario) -> bool:
 def backs_off(scenario: Scenario) -> bool:
     """Tells whether consumers may have to try something again."""
     group = only(scenario, ConsumerGroup)[1]
-    return calls_may_fail(scenario) or (group.poison_share is not None and not group.dlq)
+    return calls_may_fail(scenario) or (has_poison(scenario) and not group.dlq)
 
 
 def station_of(owner: str) -> str:
@@ -216,11 +289,6 @@ def _periodic(scenario: Scenario, streams: Iterable[tuple[str, str]]) -> Iterato
     yield from ((replica_name(name, number), HEARTBEAT) for number in range(group.most_replicas))
 
 
-def _poison(scenario: Scenario, events: int, seed: int) -> NDArray[np.float64]:
-    name, group = only(scenario, ConsumerGroup)
-    return stream(seed, name, "poison").random(events if group.poison_share is not None else 0)
-
-
 def _pause_streams(owner: str, pauses: tuple[Pause, ...], cap_s: float) -> Iterator[Stream]:
     for number, pause in enumerate(pauses):
         count = math.ceil(2.0 * cap_s / pause.gap.mean_s) + MIN_PAUSES if pause.gap.mean_s > 0.0 else MANY_PAUSES
@@ -248,7 +316,7 @@ def _limited(scenario: Scenario) -> Iterator[tuple[str, str]]:
 
 
 def _max_frames(scenario: Scenario, events: int, seconds: float) -> int:
-    """Bounds the frames of a run: a partition's next frame opens when its last has closed, by size or by linger."""
+    """Bounds the frames of a run, about: a partition's next frame opens when its last has closed, by size or by linger."""
     _, batcher = only(scenario, Batcher)
     if batcher.linger_s == 0.0 or batcher.batch_bytes > 0:
         return events
@@ -275,7 +343,7 @@ def _streams(scenario: Scenario, messages: int, frames: int, seconds: float) -> 
                 count = math.ceil(seconds / job.every_s) + 1
                 yield Stream(owner, background_purpose(number), job.demand.noise, count)
     if scenario.load.sizes is not None:
-        count = min(math.ceil(scenario.load.rate_eps * seconds), MOST_SIZES)
+        count = math.ceil(scenario.load.rate_eps * seconds)
         yield Stream(only(scenario, Batcher)[0], SIZE, _size_noise(scenario.load.sizes), count)
     yield from _host_streams(scenario, seconds)
     if ways(scenario):
@@ -340,21 +408,8 @@ def _store_streams(name: str, store: Store, frames: int, seconds: float) -> Iter
         yield Stream(name, child_purpose(number), command.child.noise, count)
 
 
-def _multipliers(entry: Stream, seed: int, like: Plan | None) -> NDArray[np.float64]:
-    if like is not None:
-        before = like.streams.get((entry.owner, entry.purpose))
-        if before is not None and before.noise == entry.noise and before.jobs >= entry.jobs:
-            return like.multipliers[entry.owner, entry.purpose]
-    rng = stream(seed, entry.owner, entry.purpose)
-    count = max(entry.jobs, 1)
-    match entry.noise.dist:
-        case "constant":
-            return np.ones(1)
-        case "exponential":
-            return rng.standard_exponential(count)
-        case "lognormal":
-            variance = math.log1p(entry.noise.cv**2)
-            return np.exp(math.sqrt(variance) * rng.standard_normal(count) - variance / 2)
-        case "quantiles":
-            points = np.asarray(entry.noise.quantiles, dtype=np.float64)
-            return np.asarray(np.interp(rng.random(count), np.linspace(0.0, 1.0, len(points)), points))
+def _numbers(entry: Stream, seed: int, keep: bool, like: Plan | None) -> Numbers:
+    before = like.multipliers.get(entry[:2]) if like is not None else None
+    if before is not None and before.noise == entry.noise and before.kept == keep:
+        return before
+    return Numbers(entry.noise, seed, entry.owner, entry.purpose, jobs=entry.jobs, kept=keep)

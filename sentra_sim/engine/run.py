@@ -10,12 +10,14 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from sentra_sim.engine.changes import Change, Simulation, play
+from sentra_sim.engine.changes import Change, Simulation, play, play_changes
 from sentra_sim.engine.compiled import CompiledSimulation
+from sentra_sim.engine.compiled.sinks import StatisticsSink
 from sentra_sim.engine.parted import part
 from sentra_sim.engine.plan import Plan, prepare
 from sentra_sim.engine.reference import ReferenceSimulation
 from sentra_sim.engine.releasemetrics import release_metrics
+from sentra_sim.engine.statistics import Statistics
 from sentra_sim.engine.tallies import tally_names
 from sentra_sim.engine.trace import DLQ, DUPLICATE, EVENT_SHED, LOST, OK, OPEN, OUTCOME_NAMES, SHED, Trace
 from sentra_sim.errors import InputError
@@ -59,6 +61,25 @@ def run(plan: Plan, *, engine: Engine = "compiled", changes: Sequence[Change] = 
         InputError: there is no such engine, or a change is of something that the scenario does not have.
     """
     return play(start(plan, engine=engine), changes)
+
+
+def run_statistics(
+    plan: Plan, *, window_s: tuple[float, float] | None = None, changes: Sequence[Change] = ()
+) -> Statistics:
+    """Plays a plan on the compiled engine and keeps statistics only: with `prepare(keep=False)` in memory that no length grows.
+
+    Args:
+        plan: what to play.
+        window_s: events intended in it are counted; all of the load unless given.
+        changes: a timetable.
+
+    Raises:
+        InputError: a change is of something that the scenario does not have.
+    """
+    sink = StatisticsSink(plan, window_s or (0.0, plan.seconds), final_hop(plan.scenario))
+    simulation = CompiledSimulation(plan, sink)
+    play_changes(simulation, changes)
+    return simulation.statistics()
 
 
 def simulate(

@@ -128,5 +128,7 @@ def process_hosts(scenario: Scenario) -> list[str]:
 
 def host_busy(scenario: Scenario, cpu_s: NDArray[np.float64]) -> NDArray[np.float64]:
     """Sums the CPU seconds of the processes on each host, shape (hosts, seconds)."""
-    placed = process_hosts(scenario)
-    return np.array([cpu_s[[at == host for at in placed]].sum(axis=0) for host in scenario.hosts])
+    placed: dict[str, list[int]] = {host: [] for host in scenario.hosts}
+    for process, host in enumerate(process_hosts(scenario)):
+        placed[host].append(process)
+    return np.array([cpu_s[processes].sum(axis=0) for processes in placed.values()])

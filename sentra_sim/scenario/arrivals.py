@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentra_sim.rng import stream
-from sentra_sim.scenario.keys import draw_keys, key_edges
+from sentra_sim.scenario.keys import draw_keys, key_law
 from sentra_sim.scenario.rates import IntegratedRate, rate_pieces
 from sentra_sim.scenario.schema import Load
 
@@ -55,9 +55,9 @@ def draw_chunks(load: Load, seconds: float, seed: int, events: int) -> Iterator[
     A piece holds about `events` events, whole messages all of them; its `message` counts from 0 again. Numbers come off the
     same streams in the same order, so where the pieces end changes no event.
     """
-    edges, rng = key_edges(load.keys, load.key_skew, load.tenant_weights), stream(seed, "load", "keys")
+    law, rng = key_law(load.keys, load.key_skew, tuple(load.tenant_weights)), stream(seed, "load", "keys")
     for intended in _whole_ticks(_intended(load, seconds, seed, events), load.tick_s):
-        keys = draw_keys(len(intended), edges, rng)
+        keys = draw_keys(len(intended), law, rng)
         if load.tick_s == 0.0:
             yield Offered(intended, keys, np.arange(len(intended)), intended)
             continue

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,16 +35,35 @@ def key_weights(keys: int, skew: float, tenant_weights: Sequence[float] = ()) ->
     return np.asarray(weights * (share / np.bincount(tenant, weights))[tenant])
 
 
-def key_edges(keys: int, skew: float, tenant_weights: Sequence[float] = ()) -> NDArray[np.float64]:
-    """Returns the distribution function of keys 0..keys-1, shape (keys,)."""
-    return np.asarray(np.cumsum(key_weights(keys, skew, tenant_weights)))
+class KeyLaw(NamedTuple):
+    """How keys are drawn: their distribution function with infinity behind it, and a guide into it.
+
+    `guide[i]` is the key of the number i/len(guide), so that the key of any other lies at it or a little further: drawing with
+    an index table (Chen and Asau 1974).
+    """
+
+    edges: NDArray[np.float64]
+    guide: NDArray[np.int32]
 
 
-def draw_keys(count: int, edges: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.uint32]:
+@lru_cache(maxsize=8)
+def key_law(keys: int, skew: float, tenant_weights: tuple[float, ...] = ()) -> KeyLaw:
+    """Returns the law of keys 0..keys-1; see `key_weights`."""
+    edges = np.append(np.cumsum(key_weights(keys, skew, tenant_weights)), np.inf)
+    places = 1 << min(max(6, (4 * keys).bit_length()), 16)  # a power of two, so that no rounding misses a place
+    guide = np.searchsorted(edges, np.arange(places) / places, side="right")
+    return KeyLaw(edges, guide.astype(np.int32))
+
+
+def draw_keys(count: int, law: KeyLaw, rng: np.random.Generator) -> NDArray[np.uint32]:
     """Draws `count` keys by inversion of their distribution function, shape (count,)."""
-    uniform = rng.random(count)
-    drawn = _guided(edges, uniform) if count > GUIDE_ROWS else np.searchsorted(edges, uniform, side="right")
-    return np.minimum(drawn, len(edges) - 1).astype(np.uint32)
+    drawn = rng.random(count)
+    keys = law.guide[(drawn * len(law.guide)).astype(np.int32)]
+    short = np.flatnonzero(law.edges[keys] <= drawn)
+    while len(short):
+        keys[short] += 1
+        short = short[law.edges[keys[short]] <= drawn[short]]
+    return np.minimum(keys, len(law.edges) - 2).astype(np.uint32)
 
 
 def _guided(edges: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -117,14 +118,16 @@ def processes(scenario: Scenario) -> tuple[str, ...]:
 
 
 def _descend(scenario: Scenario, name: str, after: str, edges: list[HopEdge]) -> None:
-    station = scenario.stations[name]
-    if isinstance(station, Broadcast):
-        edges.append(HopEdge(station.hops[0], after, name))
-        edges.append(HopEdge(station.hops[1], station.hops[0], name))
-    elif isinstance(station, Pool | Store):
-        edges.append(HopEdge(station.hop, after, name))
-        for successor in station.to:
-            _descend(scenario, successor, station.hop, edges)
+    ahead = [(name, after)]  # a stack, as a chain of stations may be longer than Python's
+    while ahead:
+        name, after = ahead.pop()
+        station = scenario.stations[name]
+        if isinstance(station, Broadcast):
+            edges.append(HopEdge(station.hops[0], after, name))
+            edges.append(HopEdge(station.hops[1], station.hops[0], name))
+        elif isinstance(station, Pool | Store):
+            edges.append(HopEdge(station.hop, after, name))
+            ahead.extend((successor, station.hop) for successor in reversed(station.to))
 
 
 def branches_apart(scenario: Scenario, one: str, other: str) -> bool:
@@ -234,27 +237,31 @@ def _check_log(log: Log, where: str) -> None:
 
 def _check_reach(scenario: Scenario, place: str) -> None:
     source, _ = only(scenario, Source)
-    visits: dict[str, int] = {}
-
-    def visit(name: str, trail: tuple[str, ...]) -> None:
-        if name in trail:
-            raise ScenarioError(
-                f"{place}: stations.{name}: must not be reached from itself, got {' -> '.join((*trail, name))}; cut one edge"
-            )
-        visits[name] = visits.get(name, 0) + 1
-        if visits[name] > 1:
-            raise ScenarioError(
-                f"{place}: stations.{name}: must be reached by one way, got a second from {trail[-1]!r}; remove one edge"
-            )
-        for successor in successors(scenario.stations[name]):
-            visit(successor, (*trail, name))
-
-    visit(source, ())
+    before: dict[str, str] = {}  # of each station reached, the one that leads to it
+    ahead = [(source, "")]  # a stack, as a chain of stations may be longer than Python's
+    while ahead:
+        name, last = ahead.pop()
+        if name in before:
+            _refuse_second_way(before, last, name, place)
+        before[name] = last
+        ahead.extend((successor, name) for successor in reversed(successors(scenario.stations[name])))
     for name in scenario.stations:
-        if name not in visits:
+        if name not in before:
             raise ScenarioError(
                 f"{place}: stations.{name}: must be reached from the source, got no edge to it; name it in a `to` or `calls`"
             )
+
+
+def _refuse_second_way(before: dict[str, str], last: str, name: str, place: str) -> None:
+    way = [last]
+    while before[way[-1]]:
+        way.append(before[way[-1]])
+    if name in way:
+        trail = " -> ".join([*reversed(way), name])
+        raise ScenarioError(f"{place}: stations.{name}: must not be reached from itself, got {trail}; cut one edge")
+    raise ScenarioError(
+        f"{place}: stations.{name}: must be reached by one way, got a second from {last!r}; remove one edge"
+    )
 
 
 def _check_failures(scenario: Scenario, place: str) -> None:
@@ -286,8 +293,9 @@ def _check_releases(scenario: Scenario, place: str) -> None:
 
 
 def _check_hops(scenario: Scenario, hops: list[str], place: str) -> None:
+    counts = Counter(hops)
     for hop in hops:
-        if hops.count(hop) > 1 or hop == INTENDED:
+        if counts[hop] > 1 or hop == INTENDED:
             raise ScenarioError(
                 f"{place}: stations: hop names must be unique and not {INTENDED!r}, got {hop!r} again; rename one"
             )

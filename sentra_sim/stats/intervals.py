@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
-from scipy.stats import t as student_t
+
+from sentra_sim.stats.student import t_quantile
 
 SECTIONS = 20
 QUANTILE_SECTIONS = 10  # fewer and longer: whether a tail is exceeded is correlated over long times
@@ -54,7 +55,7 @@ def quantile_interval(
     parts = _sections(values, sections)
     value = float(np.quantile(values, q))
     above = np.array([np.count_nonzero(part > value) / len(part) for part in parts])
-    spread = float(student_t.ppf((1 + confidence) / 2, sections - 1) * np.std(above, ddof=1) / np.sqrt(sections))
+    spread = float(t_quantile(sections - 1, (1 + confidence) / 2) * np.std(above, ddof=1) / np.sqrt(sections))
     low, high = np.quantile(values, [max(0.0, q - spread), min(1.0, q + spread)])
     return Interval(value, float(low), float(high))
 
@@ -81,7 +82,7 @@ def share_interval(hits: int, trials: int, *, confidence: float = 0.95) -> Inter
     """
     if not 0 <= hits <= trials or trials == 0:
         raise ValueError(f"trials: must be 1 or more with hits among them, got {hits} hits of {trials}")
-    z, share = float(norm.ppf((1 + confidence) / 2)), hits / trials
+    z, share = NormalDist().inv_cdf((1 + confidence) / 2), hits / trials
     middle = (share + z * z / (2 * trials)) / (1 + z * z / trials)
     reach = z / (1 + z * z / trials) * math.sqrt(share * (1 - share) / trials + (z / (2 * trials)) ** 2)
     return Interval(share, max(0.0, middle - reach), min(1.0, middle + reach))
@@ -151,7 +152,7 @@ def trend_interval(
     slope = float(centred @ level) / weight
     left = level - level.mean() - slope * centred
     spread = np.sqrt(float(left @ left) / (sections - 2) / weight)
-    half = float(student_t.ppf((1 + confidence) / 2, sections - 2) * spread)
+    half = float(t_quantile(sections - 2, (1 + confidence) / 2) * spread)
     return Interval(slope, slope - half, slope + half)
 
 
@@ -164,5 +165,5 @@ def _sections(values: Floats, sections: int) -> list[Floats]:
 def _around(value: float, estimates: Floats, confidence: float) -> Interval:
     count = len(estimates)
     spread = np.sqrt(np.sum((estimates - value) ** 2) / (count - 1) / count)
-    half = float(student_t.ppf((1 + confidence) / 2, count - 1) * spread)
+    half = float(t_quantile(count - 1, (1 + confidence) / 2) * spread)
     return Interval(value, value - half, value + half)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.stats import t as student_t
 
 from sentra_sim.engine import simulate
 from sentra_sim.kpi import hop_breakdown, kpis
 from sentra_sim.records import Run
 from sentra_sim.scenario import Scenario
+from sentra_sim.stats.student import t_quantile
 from sentra_sim.twin.model import Twin, apply_stations, apply_twin
 
 CONFIDENCE = 0.90
@@ -79,5 +79,5 @@ def _estimate(
     parameters = (count - 1) / count * float(np.sum((logs - logs.mean()) ** 2))
     seeds = float(np.log(np.maximum(values, 1e-12)).var(ddof=1)) if len(values) > 1 else 0.0
     repeat = twin.repeatability.get(name, 0.0) ** 2
-    half = float(student_t.ppf((1 + CONFIDENCE) / 2, degrees) * np.sqrt(parameters + seeds + repeat))
+    half = float(t_quantile(degrees, (1 + CONFIDENCE) / 2) * np.sqrt(parameters + seeds + repeat))
     return value, value * float(np.exp(-half)), value * float(np.exp(half))

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from sentra_sim.engine import Change, Trace, prepare, run
 from sentra_sim.scenario import Scenario, hop_edges, processes
+from tests.counted import assert_counted
 from tests.pipelines import BARE, bare, sentra
 from tests.property import vary_hosts
 from tests.property.vary_arrivals import vary_arrivals
@@ -95,6 +96,7 @@ def play_both(scenario: Scenario, *, seconds: float, seed: int, changes: Sequenc
     plan = prepare(scenario, seconds=seconds, seed=seed)
     trace = run(plan, changes=changes)
     assert_equal(trace, run(plan, engine="reference", changes=changes))
+    assert_counted(scenario, trace, seconds=seconds, seed=seed, changes=changes)
     return trace
 
 
@@ -365,3 +367,20 @@ def test_the_bare_pipeline_is_instant() -> None:
     trace = play_both(bare(), seconds=2.0, seed=1)
     np.testing.assert_allclose(trace.hops_s, np.tile(plan.offered.intended_s[:, None], (1, 4)), atol=1e-12)
     assert BARE["load"]["rate_eps"] * 2.0 == len(trace.events)
+
+
+@pytest.mark.parametrize("linger_s", [0.0, 0.004, 0.05])
+def test_many_partitions_and_many_things_at_one_moment_are_the_same_in_both_engines(linger_s: float) -> None:
+    """A message of 2,000 events every 100 ms for 500 partitions: frames by size and by linger, and full tables."""
+    changes = {
+        "load": {"rate_eps": 20_000.0, "tick_s": 0.1, "keys": 5_000, "key_skew": 0.8},
+        "stations.log.partitions": 500,
+        "stations.log.brokers": 5,
+        "stations.batcher.max_events": 7,
+        "stations.batcher.linger_s": linger_s,
+        "stations.group.replicas": 8,
+        "stations.group.process": {"job_s": 1e-4, "noise": {"dist": "exponential"}},
+    }
+    trace = play_both(bare(changes), seconds=0.5, seed=1)
+    _check_conservation(trace)
+    assert len(trace.events) > 1_400

@@ -86,7 +86,7 @@ def test_processor_sharing_is_fair() -> None:
     slopes: dict[str, list[float]] = {"short": [], "long": []}
     for seed in range(30):
         plan = prepare(scenario, seconds=40.0, seed=seed)
-        demand = plan.multipliers["log/1", "append"][: len(plan.partition)] * 0.6 / RATE_EPS
+        demand = plan.multipliers["log/1", "append"].first(len(plan.partition)) * 0.6 / RATE_EPS
         taken = run(plan).hops_s[:, 2] - plan.offered.intended_s
         kept = plan.offered.intended_s > 8.0
         for name, group in (("short", demand < 0.3 / RATE_EPS), ("long", demand > 1.2 / RATE_EPS)):

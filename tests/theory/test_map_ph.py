@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from sentra_sim.engine import Plan, prepare, run
+from sentra_sim.engine.numbers import Numbers
 from sentra_sim.rng import stream
 from sentra_sim.scenario import Scenario
+from sentra_sim.scenario.schema import Noise
 from sentra_sim.stats import replication_interval
 from tests.pipelines import bare, event_times
 from tests.theory.map_cases import CASES, QUANTILES, RATE_EPS, STATES, Case, arrivals
@@ -40,11 +42,19 @@ def queue(case: Case) -> Scenario:
     )
 
 
+class Listed(Numbers):
+    """Numbers that were drawn elsewhere."""
+
+    def __init__(self, drawn: np.ndarray) -> None:
+        super().__init__(Noise(dist="exponential"), 0, "", "", jobs=0, kept=True)
+        self._blocks = [drawn]
+
+
 def prepared(case: Case, seed: int, seconds: float) -> Plan:
     """Returns a plan in which services are drawn phase by phase; a scenario has no such noise."""
     plan = prepare(queue(case), seconds=seconds, seed=seed)
     drawn = case.draw(len(plan.partition), stream(seed, "log/1", "phases"))
-    return replace(plan, multipliers=plan.multipliers | {("log/1", "append"): drawn})
+    return replace(plan, multipliers=plan.multipliers | {("log/1", "append"): Listed(drawn)})
 
 
 @cache
@@ -54,7 +64,7 @@ def waits(case: Case) -> list[np.ndarray]:
     for seed in range(REPLICATIONS):
         plan = prepared(case, seed, SECONDS)
         due_s = plan.offered.intended_s
-        service_s = case.service_s * plan.multipliers["log/1", "append"]
+        service_s = case.service_s * plan.multipliers["log/1", "append"].first(len(due_s))
         waited_s = event_times(plan.scenario, run(plan), "acked") - due_s - service_s
         found.append(waited_s[due_s >= WARMUP * SECONDS])
     return found

@@ -46,7 +46,7 @@ def kiefer_wolfowitz(arrived_s: np.ndarray, service_s: np.ndarray, servers: int)
 def test_one_thread_is_lindley_s_recursion_to_the_last_bit() -> None:
     scenario = receive_queue(0.9, EXPONENTIAL, slice_s=1e3)
     plan = prepare(scenario, seconds=SECONDS, seed=7)
-    service_s = 0.9 / RATE_EPS * plan.multipliers["batcher", "receive"][: len(plan.offered.intended_s)]
+    service_s = 0.9 / RATE_EPS * plan.multipliers["batcher", "receive"].first(len(plan.offered.intended_s))
     expected_s = lindley(arrivals(plan.offered.intended_s), service_s)
     for engine in ("compiled", "reference"):
         found_s = event_times(scenario, run(plan, engine=engine), "received")
@@ -67,7 +67,7 @@ def test_several_threads_are_the_recursion_of_kiefer_and_wolfowitz_to_the_last_b
     )
     plan = prepare(scenario, seconds=10.0, seed=7)
     arrived_s = arrivals(plan.offered.intended_s)
-    service_s = 0.9 * servers / RATE_EPS * plan.multipliers["log/1", "append"][: len(arrived_s)]
+    service_s = 0.9 * servers / RATE_EPS * plan.multipliers["log/1", "append"].first(len(arrived_s))
     found_s = event_times(scenario, run(plan), "acked")
     np.testing.assert_array_equal(found_s, kiefer_wolfowitz(arrived_s, service_s, servers))
 
@@ -143,7 +143,7 @@ def test_the_host_is_busy_for_exactly_the_work_that_it_was_given(discipline: str
     """The utilisation law: cores kept busy = rate times demand, however the host shares them."""
     scenario = receive_queue(0.7, EXPONENTIAL, discipline=discipline)
     plan = prepare(scenario, seconds=SECONDS, seed=5)
-    demand_s = 0.7 / RATE_EPS * plan.multipliers["batcher", "receive"][: len(plan.offered.intended_s)].sum()
+    demand_s = 0.7 / RATE_EPS * plan.multipliers["batcher", "receive"].first(len(plan.offered.intended_s)).sum()
     assert run(plan).cpu_s.sum() == pytest.approx(demand_s, rel=1e-9)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from sentra_sim.rng import stream
 from sentra_sim.scenario.arrivals import Offered, count_offered, draw_chunks, draw_offered, step_edges
-from sentra_sim.scenario.keys import GUIDE_ROWS, draw_keys, key_edges, key_weights
+from sentra_sim.scenario.keys import draw_keys, key_law, key_weights
 from sentra_sim.scenario.schema import Load, Step
 
 STEPS = (Step(rate_eps=1_000.0, seconds=2.0), Step(rate_eps=4_000.0, seconds=3.0))
@@ -109,12 +109,18 @@ def test_a_load_of_no_length_has_no_event(arrivals: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("keys", "skew", "weights"), [(10_000, 0.6, ()), (1, 0.0, ()), (3, 9.0, ()), (50, 1.0, (1.0, 0.0, 5.0))]
+    ("keys", "skew", "weights"),
+    [
+        (1, 0.0, ()),
+        (3, 5.0, ()),
+        (10_000, 0.6, ()),
+        (100_000, 0.0, ()),
+        (50_000, 3.0, ()),
+        (50, 1.0, (1.0, 0.0, 5.0)),
+    ],
 )
-def test_many_keys_looked_up_by_a_table_are_those_looked_up_one_by_one(
-    keys: int, skew: float, weights: tuple[float, ...]
-) -> None:
-    edges, one, other = key_edges(keys, skew, weights), np.random.default_rng(5), np.random.default_rng(5)
-    many = draw_keys(16 * 5_000, edges, one)
-    assert len(many) > GUIDE_ROWS
-    np.testing.assert_array_equal(many, np.concatenate([draw_keys(5_000, edges, other) for _ in range(16)]))
+def test_the_guide_finds_the_key_that_a_search_finds(keys: int, skew: float, weights: tuple[float, ...]) -> None:
+    law = key_law(keys, skew, weights)
+    found = draw_keys(20_000, law, np.random.default_rng(3))
+    searched = np.searchsorted(law.edges[:-1], np.random.default_rng(3).random(20_000), side="right")
+    np.testing.assert_array_equal(found, np.minimum(searched, keys - 1))

@@ -120,15 +120,18 @@ def test_a_wrong_length_or_engine_is_refused() -> None:
 def test_the_facade_is_small() -> None:
     assert sentra_sim.engine.__all__ == [
         "Change",
+        "Histogram",
         "Operation",
         "Plan",
         "Replicated",
         "Rows",
         "Simulation",
+        "Statistics",
         "Trace",
         "View",
         "prepare",
         "run",
+        "run_statistics",
         "simulate",
         "simulate_until",
         "start",

@@ -9,9 +9,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.stats import binom, norm
+from scipy.stats import t as student_t
 
 from sentra_sim.stats import SECTIONS, Interval, mean_interval, quantile_interval, replication_interval, warmup_cut
 from sentra_sim.stats.intervals import QUANTILE_SECTIONS
+from sentra_sim.stats.student import t_quantile
 
 Floats = NDArray[np.float64]
 REPETITIONS = 300
@@ -126,3 +128,9 @@ def test_a_settled_series_loses_next_to_nothing() -> None:
 def test_a_series_that_never_settles_loses_half_at_most() -> None:
     assert warmup_cut(np.linspace(100.0, 0.0, 400)) == 200
     assert warmup_cut(np.arange(19.0)) == 0
+
+
+@pytest.mark.parametrize("degrees", [1, 2, 3, 4, 19, 50, 999])
+def test_quantiles_of_students_t_are_those_of_scipy(degrees: int) -> None:
+    for probability in (0.6, 0.95, 0.975, 0.9995):
+        assert t_quantile(degrees, probability) == pytest.approx(student_t.ppf(probability, degrees), rel=1e-11)

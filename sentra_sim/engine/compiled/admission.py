@@ -55,6 +55,13 @@ def admit(sim: Sim, event: int) -> bool:
     return True
 
 
+@cold
+def carry_nothing(sim: Sim, frame: int) -> None:
+    """Notes that a new frame carries nothing yet."""
+    copies_of(sim, frame).value = -1
+    repeats_of(sim, frame).value = 0
+
+
 @plain
 def carry(sim: Sim, frame: int, event: int, fresh: int) -> None:
     """Notes that a frame carries a copy of an event."""

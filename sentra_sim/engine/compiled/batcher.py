@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
-from sentra_sim.engine.compiled.admission import admit, carry, tell_refused
-from sentra_sim.engine.compiled.calendar import LINGER, NONE, delay_of, push
+from sentra_sim.engine.compiled.admission import admit, carry, carry_nothing, tell_refused
+from sentra_sim.engine.compiled.calendar import LINGER, NONE, delay_of, heap_insert, heap_remove_first, push
 from sentra_sim.engine.compiled.hosts import run_job
+from sentra_sim.engine.compiled.layout import FRAMES, UNDER_WAY
 from sentra_sim.engine.compiled.memory import (
+    Row,
     Sim,
     cold,
+    entry_at,
     first_event_at,
     frame_at,
     frame_of,
     hop_at,
+    more,
     open_at,
     partition_at,
     plain,
 )
 from sentra_sim.engine.compiled.queues import put
-from sentra_sim.engine.compiled.releases import note_event
+from sentra_sim.engine.compiled.releases import mark_nothing, note_event
 from sentra_sim.engine.compiled.weights import next_size
 from sentra_sim.engine.trace import EVENT_SHED, OPEN, SAME_MOMENT_S
 
@@ -34,8 +38,6 @@ def buffer(sim: Sim, message: int) -> None:
         row = open_at(opened, partition)
         if row.frame < 0:
             open_frame(sim, partition)
-            if sim.full:
-                return
         frame_of(frames, event).value = row.frame
         row.room -= 1
         if row.room == 0:
@@ -55,13 +57,11 @@ def buffer_tracked(sim: Sim, message: int) -> None:
                 taken_by.value = EVENT_SHED
             continue
         partition = partition_at(sim.event_partition, event).value
-        if sim.weighs and not weigh(sim, partition):
-            return
+        if sim.weighs:
+            weigh(sim, partition)
         row = open_at(sim.open_frame, partition)
         if row.frame < 0:
             open_frame(sim, partition)
-            if sim.full:
-                return
         if taken_by.value < 0:
             taken_by.value = row.frame
             carry(sim, row.frame, event, 1)
@@ -82,8 +82,7 @@ def buffer_weighed(sim: Sim, message: int) -> None:
     """Does the same where frames know their sizes."""
     for event in range(first_event_at(sim, message).value, first_event_at(sim, message + 1).value):
         partition = partition_at(sim.event_partition, event).value
-        if not weigh(sim, partition):
-            return
+        weigh(sim, partition)
         row = open_at(sim.open_frame, partition)
         frame_of(sim.event_frame, event).value = row.frame
         row.room -= 1
@@ -93,8 +92,8 @@ def buffer_weighed(sim: Sim, message: int) -> None:
 
 
 @cold
-def weigh(sim: Sim, partition: int) -> bool:
-    """Makes room for the next event of a partition in its open frame, or in a new one; tells whether there is any."""
+def weigh(sim: Sim, partition: int) -> None:
+    """Makes room for the next event of a partition in its open frame, or in a new one."""
     row = open_at(sim.open_frame, partition)
     size = next_size(sim, row.frame)
     if row.frame >= 0 and frame_at(sim, row.frame).bytes + size > sim.batch_bytes:
@@ -103,12 +102,9 @@ def weigh(sim: Sim, partition: int) -> bool:
             size = next_size(sim, row.frame)
     if row.frame < 0:
         open_frame(sim, partition)
-        if sim.full:
-            return False
         frame_at(sim, row.frame).bytes = 0.0
     frame_at(sim, row.frame).bytes += size
     frame_at(sim, row.frame).size = size
-    return True
 
 
 @cold
@@ -120,21 +116,50 @@ def is_heavy(sim: Sim, frame: int) -> bool:
 @plain
 def open_frame(sim: Sim, partition: int) -> None:
     """Opens a partition's next frame, and sets the timer if no other frame has."""
+    if sim.frames == sim.frame_end:
+        more(sim, FRAMES)
     frame = sim.frames
-    if frame == sim.max_frames:
-        sim.full = 2
-        return
     sim.frames += 1
     row = frame_at(sim, frame)
     row.partition, row.events, row.poll = partition, 0, -1
-    row.outcome, row.attempts = OPEN, 1
+    row.outcome, row.attempts, row.over = OPEN, 1, UNDER_WAY
+    if sim.tracked:
+        carry_nothing(sim, frame)
+    if sim.noted:
+        mark_nothing(sim, frame)
     hop_at(sim, frame, 0).value = sim.now
     for hop in range(1, sim.hop_count):
         hop_at(sim, frame, hop).value = np.nan
     open_at(sim.open_frame, partition).frame = frame
     open_at(sim.open_frame, partition).room = sim.max_events
+    link_open(sim, partition)
     if not sim.timer_set:
         set_timer(sim, sim.linger)
+
+
+@plain
+def link_open(sim: Sim, partition: int) -> None:
+    """Appends a partition to those with an open frame; as all frames linger equally long, the first of them is due first."""
+    row = open_at(sim.open_frame, partition)
+    row.before, row.after = sim.open_tail, -1
+    if sim.open_tail < 0:
+        sim.open_head = partition
+    else:
+        open_at(sim.open_frame, sim.open_tail).after = partition
+    sim.open_tail = partition
+
+
+@plain
+def unlink_open(sim: Sim, row: Row) -> None:
+    """Takes a partition out of those with an open frame."""
+    if row.before < 0:
+        sim.open_head = row.after
+    else:
+        open_at(sim.open_frame, row.before).after = row.after
+    if row.after < 0:
+        sim.open_tail = row.before
+    else:
+        open_at(sim.open_frame, row.after).before = row.before
 
 
 @plain
@@ -146,19 +171,25 @@ def set_timer(sim: Sim, wait: float) -> None:
 
 @plain
 def tick_linger(sim: Sim) -> None:
-    """Closes the frames whose linger is over and sets the timer to the next end of a linger."""
+    """Closes the frames whose linger is over, by partition, and sets the timer to the next end of a linger."""
     sim.timer_set = 0
-    first = np.inf
-    for partition in range(sim.partition_count):
-        frame = open_at(sim.open_frame, partition).frame
-        if frame >= 0:
-            received = hop_at(sim, frame, 0).value
-            if received + sim.linger <= sim.now + SAME_MOMENT_S:
-                close_frame(sim, frame)
-            else:
-                first = min(first, received)
+    due, partition = 0, sim.open_head
+    while partition >= 0:
+        row = open_at(sim.open_frame, partition)
+        if hop_at(sim, row.frame, 0).value + sim.linger > sim.now + SAME_MOMENT_S:
+            break
+        entry = heap_insert(sim.due_partitions, due, partition, 0)
+        entry.time, entry.seq, entry.subject = partition, 0, partition
+        due += 1
+        partition = row.after
+    while due > 0:
+        frame = open_at(sim.open_frame, entry_at(sim.due_partitions, 0).subject).frame
+        due -= 1
+        heap_remove_first(sim.due_partitions, due)
+        close_frame(sim, frame)
     send_closed(sim)
-    if first < np.inf:
+    if sim.open_head >= 0:
+        first = hop_at(sim, open_at(sim.open_frame, sim.open_head).frame, 0).value
         set_timer(sim, first + sim.linger - sim.now)
 
 
@@ -167,6 +198,7 @@ def close_frame(sim: Sim, frame: int) -> None:
     """Closes a frame; it goes with the others that close at this moment."""
     row = open_at(sim.open_frame, frame_at(sim, frame).partition)
     row.frame = -1
+    unlink_open(sim, row)
     frame_at(sim, frame).events = sim.max_events - row.room
     hop_at(sim, frame, 1).value = sim.now
     frame_at(sim, frame).next = -1

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from sentra_sim.engine.compiled.memory import Row, Sim, cpu_at, delay_at, draw_at, entry_at, inline, plain, ring_at
+from sentra_sim.engine.compiled.draws import draw
+from sentra_sim.engine.compiled.layout import CALENDAR, SOON
+from sentra_sim.engine.compiled.memory import Row, Sim, cpu_at, delay_at, entry_at, inline, more, plain, ring_at
 from sentra_sim.engine.compiled.network import crossing
-from sentra_sim.engine.compiled.tables import SOON
 
 # Kinds of calendar entries. NumPy's integers, as Numba would compile each function anew for every literal that it is called with.
 KINDS = np.arange(53)
@@ -34,8 +35,7 @@ def push(sim: Sim, delay: float, kind: int, subject: int, detail: int) -> None:
     """Schedules an event after a delay."""
     time = sim.now + delay
     if max(sim.ring_size, sim.heap_size + SOON) >= sim.room:
-        sim.full = 1
-        return
+        more(sim, CALENDAR)
     sim.seq += 1
     if time == sim.now:
         entry = ring_at(sim, (sim.ring_head + sim.ring_size) & (sim.room - 1))
@@ -156,15 +156,6 @@ def copy_entry(source: Row, target: Row) -> None:
     """Copies an entry of a heap."""
     target.time, target.seq = source.time, source.seq
     target.kind, target.subject, target.detail = source.kind, source.subject, source.detail
-
-
-@inline
-def draw(sim: Sim, row: Row) -> float:
-    """Takes the next number of a stream."""
-    if row.drawn == row.draw_count:  # constant streams hold one number
-        row.drawn = 0
-    row.drawn += 1
-    return draw_at(sim, row.draw_start + row.drawn - 1).value  # type: ignore[no-any-return]
 
 
 @plain

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import CALL, delay_of, push
 from sentra_sim.engine.compiled.hosts import run_job
+from sentra_sim.engine.compiled.layout import GIVEN_UP
 from sentra_sim.engine.compiled.memory import (
     Sim,
     breaker_at,
@@ -65,6 +66,7 @@ def goes_again(sim: Sim, owner: int) -> bool:
     if replica.attempt == sim.retry_attempts:
         for at in range(poll.first, poll.first + poll.frames):
             frame = frame_at(sim, poll_frame_at(sim, at).value)
+            frame.over = GIVEN_UP + replica.call
             if frame.outcome == OPEN:
                 frame.outcome = sim.given_up
         replica.call = sim.call_count - 1

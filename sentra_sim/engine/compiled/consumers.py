@@ -6,6 +6,7 @@ import numpy as np
 
 from sentra_sim.engine.compiled.calls import begin_call, goes_again
 from sentra_sim.engine.compiled.hosts import amount, run_job, spend
+from sentra_sim.engine.compiled.layout import ENDED, POLLS, TAKEN
 from sentra_sim.engine.compiled.membership import after_poll
 from sentra_sim.engine.compiled.memory import (
     Sim,
@@ -14,12 +15,14 @@ from sentra_sim.engine.compiled.memory import (
     cold,
     frame_at,
     hop_at,
+    more,
     plain,
     poll_at,
     poll_frame_at,
     replica_at,
     request_at,
     request_frame_at,
+    split_at,
     thread_at,
 )
 from sentra_sim.engine.compiled.poison import sift
@@ -71,12 +74,18 @@ def take(sim: Sim, owner: int) -> None:
     if replica.head < 0:
         replica.waiting = 1
         return
+    if sim.polls == sim.poll_end:
+        more(sim, POLLS)
     poll = poll_at(sim, sim.polls)
     poll.replica, poll.first, poll.frames, poll.events, poll.failed = owner, sim.taken, 0, 0, 0
+    if sim.by_key:
+        split_at(sim, sim.polls).left = 0
     while replica.head >= 0:
         frame = frame_at(sim, replica.head)
         if poll.frames > 0 and poll.events + frame.events > sim.max_poll_events:
             break
+        if sim.taken == sim.taken_end:
+            more(sim, TAKEN)
         frame.poll = sim.polls
         poll_frame_at(sim, sim.taken).value = replica.head
         sim.taken += 1
@@ -97,7 +106,7 @@ def shed(sim: Sim, owner: int) -> None:
     replica = replica_at(sim, owner)
     while replica.head >= 0 and sim.now - hop_at(sim, replica.head, 0).value > sim.max_age:
         frame = frame_at(sim, replica.head)
-        frame.outcome = SHED
+        frame.outcome, frame.over = SHED, ENDED
         sim.lag_events -= frame.events
         replica.head = frame.next
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.calendar import EDGE_RECOVERED, GOT, HEARD, NONE, delay_of, push
 from sentra_sim.engine.compiled.hosts import run_job
 from sentra_sim.engine.compiled.jobs import begin_fan, next_job, start_fan
+from sentra_sim.engine.compiled.layout import SEND
 from sentra_sim.engine.compiled.memory import Sim, cold, edge_at, inline, plain, poll_at, slow_at, station_at, thread_at
 from sentra_sim.engine.compiled.polls import stamp
 from sentra_sim.engine.compiled.queues import put
 from sentra_sim.engine.compiled.subscribers import count_writes, cut_off, drain_slow, resume_slow, write_all
-from sentra_sim.engine.compiled.tables import SEND
 
 
 @inline

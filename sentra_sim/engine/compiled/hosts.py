@@ -11,12 +11,12 @@ from sentra_sim.engine.compiled.calendar import (
     SLICE,
     TURN,
     charge,
-    draw,
     heap_insert,
     heap_remove_first,
     push,
     quiet,
 )
+from sentra_sim.engine.compiled.draws import draw
 from sentra_sim.engine.compiled.limits import change_running
 from sentra_sim.engine.compiled.memory import (
     Row,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.batcher import close_job
 from sentra_sim.engine.compiled.calendar import NONE, ONE, quiet
 from sentra_sim.engine.compiled.hosts import run_job
+from sentra_sim.engine.compiled.layout import BATCHER, CLIENT, FAN, LOG, SPLITS
 from sentra_sim.engine.compiled.memory import (
     Row,
     Sim,
@@ -22,7 +23,6 @@ from sentra_sim.engine.compiled.memory import (
 )
 from sentra_sim.engine.compiled.queues import get_job, link, match_jobs, new_node, put
 from sentra_sim.engine.compiled.releases import begin_split
-from sentra_sim.engine.compiled.tables import BATCHER, CLIENT, FAN, LOG, SPLITS
 
 
 @cold

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import REPLICATED, push
+from sentra_sim.engine.compiled.layout import ACKS_LEADER, ACKS_NONE, BUNCH
 from sentra_sim.engine.compiled.memory import (
     Sim,
     broker_at,
@@ -20,7 +21,6 @@ from sentra_sim.engine.compiled.queues import free, put
 from sentra_sim.engine.compiled.requests import answer_producer, offer_early, send_request, waits_no_more
 from sentra_sim.engine.compiled.retention import give_offsets
 from sentra_sim.engine.compiled.shards import caught_up
-from sentra_sim.engine.compiled.tables import ACKS_LEADER, ACKS_NONE, BUNCH
 
 
 @plain

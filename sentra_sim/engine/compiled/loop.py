@@ -52,8 +52,6 @@ from sentra_sim.engine.compiled.threads import done
 from sentra_sim.engine.compiled.transactions import arm_commands
 from sentra_sim.engine.compiled.vacations import begin_vacations
 
-BEFORE, FULL, OUT_OF_BOUNDS = range(3)
-
 
 @inline
 def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: PLR0912 - one branch a kind
@@ -133,25 +131,24 @@ def arm(tables: Any) -> None:
 
 
 @numba.njit(cache=True, error_model="numpy")
-def play_until(tables: Any, end: float) -> int:
-    """Plays all events before a time and comes to it, unless a table is full."""
+def play_until(tables: Any, end: float) -> None:
+    """Plays all events before a time and comes to it. Returns early when the supply has failed."""
     sim = tables[0]
-    while not sim.full:
+    while not sim.failed:
         if sim.ring_size > 0 and not next_is_due(sim, ring_at(sim, sim.ring_head).seq):
             if sim.now >= end:
-                return BEFORE
+                return
             entry = ring_at(sim, sim.ring_head)
             sim.ring_head = (sim.ring_head + 1) & (sim.room - 1)
             sim.ring_size -= 1
         else:
             if sim.soon_size + sim.heap_size == 0 or next_time(sim) >= end:
                 sim.now = max(sim.now, end)
-                return BEFORE
+                return
             entry = pop(sim)
             sim.now = entry.time
         kind, subject, detail = entry.kind, entry.subject, entry.detail
         _dispatch(sim, kind, subject, detail)
-    return FULL if sim.full == 1 else OUT_OF_BOUNDS
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import EXPIRED, READY, RESUMED, push
 from sentra_sim.engine.compiled.freezer import cancel_job, signal
+from sentra_sim.engine.compiled.layout import STATIC
 from sentra_sim.engine.compiled.memory import (
     Sim,
     breaker_at,
@@ -16,7 +17,6 @@ from sentra_sim.engine.compiled.memory import (
     thread_at,
 )
 from sentra_sim.engine.compiled.rebalances import give_up, is_stopped, rebalance, take_away, to_heartbeat
-from sentra_sim.engine.compiled.tables import STATIC
 
 
 @cold
@@ -97,10 +97,7 @@ def put_back(sim: Sim, number: int) -> None:
     member = replica_at(sim, number)
     poll = poll_at(sim, member.poll)
     sim.keeps_first = 1
-    sim.reread += poll.frames
-    if sim.reread > sim.room:  # as many are listed twice at most
-        sim.full = 1
-        return
+    sim.recycles = 0  # stations may be at the poll still, whose frames another one brings to all their hops
     for back in range(poll.frames):
         frame = poll_frame_at(sim, poll.first + poll.frames - 1 - back).value
         row = frame_at(sim, frame)

@@ -1,7 +1,11 @@
 """Rows of the compiled engine's tables, reached through one record that holds the tables' addresses.
 
 Passing some thirty arrays from function to function would cost more than the simulation itself; a record is one pointer. Rows
-are not checked against the length of their table: whoever adds one checks first (`full`).
+are not checked against the length of their table: whoever adds one checks first, and asks Python for `more`, which may move the
+table. A row is therefore good until the next one of its kind is added.
+
+Of things that come and go by number (events, frames, requests, polls) a table holds those still needed: its address is where row 0
+would lie. Numbers are never used again.
 """
 
 from __future__ import annotations
@@ -10,11 +14,12 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
+from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from sentra_sim.engine.compiled import layout as t
 from sentra_sim.engine.compiled import poison_tables, tracking
-from sentra_sim.engine.compiled import tables as t
 from sentra_sim.engine.trace import RELEASE_JOB
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,6 +54,22 @@ def cold(function: F) -> F:
     return cast(F, numba.njit(forceinline=False, error_model="numpy")(function))
 
 
+def _generate_call(typing_context: Any, address: Any, what: Any) -> Any:
+    """Calls back to Python for more of something."""
+    del typing_context, address, what
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        del signature
+        function = ir.FunctionType(ir.VoidType(), [ir.IntType(64)])
+        builder.call(builder.inttoptr(args[0], function.as_pointer()), [args[1]])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), generate
+
+
+_call: Any = intrinsic(_generate_call)
+
+
 def inline(function: F) -> F:
     """Compiles a function into each of its callers: for those on the way of every job."""
     return cast(F, numba.njit(forceinline=True, error_model="numpy")(function))
@@ -58,6 +79,7 @@ def _table(function: Callable[..., Any]) -> Callable[..., Any]:
     return cast(Callable[..., Any], numba.njit(forceinline=True, error_model="numpy")(function))
 
 
+more = _table(lambda sim, what: _call(sim.supply, what))  # see supply.py
 entry_at = _table(lambda heap, number: _row(heap, number, t.EVENT))
 ring_at = _table(lambda sim, number: _row(sim.ring, number, t.EVENT))
 node_at = _table(lambda sim, number: _row(sim.nodes, number, t.NODE))
@@ -67,7 +89,7 @@ thread_at = _table(lambda sim, number: _row(sim.threads, number, t.THREAD))
 server_at = _table(lambda sim, number: _row(sim.servers, number, t.SERVER))
 work_at = _table(lambda sim, number: _row(sim.works, number, t.WORK))
 delay_at = _table(lambda sim, number: _row(sim.delays, number, t.DELAY))
-draw_at = _table(lambda sim, number: _row(sim.draws, number, t.NUMBER))
+number_at = _table(lambda numbers, place: _row(numbers, place, t.NUMBER))
 due_at = _table(lambda sim, message: _row(sim.due, message, t.NUMBER))
 first_event_at = _table(lambda sim, message: _row(sim.first_event, message, t.INDEX))
 partition_at = _table(lambda table, event: _row(table, event, t.SMALL))
@@ -118,6 +140,7 @@ acked_frame_at = _table(lambda sim, place: _row(sim.acked_frames, place, t.INDEX
 event_poison_at = _table(lambda sim, event: _row(sim.event_poison, event, t.NUMBER))
 spoilt_at = _table(lambda sim, frame: _row(sim.frame_poison, frame, poison_tables.SPOILT))
 vacation_at = _table(lambda sim, number: _row(sim.vacations, number, t.VACATION))
+hop_call_at = _table(lambda sim, hop: _row(sim.hop_calls, hop, t.INDEX))
 size_class_at = _table(lambda sim, number: _row(sim.size_classes_table, number, t.SIZE_CLASS))
 part_at = _table(lambda sim, partition: _row(sim.parts, partition, t.PART))
 segment_at = _table(lambda sim, number: _row(sim.segments, number, t.SEGMENT))

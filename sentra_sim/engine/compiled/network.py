@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.memory import Row, Sim, cold, delay_at, draw_at, host_at, plain
+from sentra_sim.engine.compiled.draws import draw
+from sentra_sim.engine.compiled.memory import Row, Sim, cold, delay_at, host_at, plain
 from sentra_sim.engine.network import RETRIES, RTO_MAX_S, RTO_MIN_S
 
 
@@ -23,8 +24,4 @@ def crossing(sim: Sim, delay: Row) -> float:
 @plain
 def next_uniform(sim: Sim) -> float:
     """Takes the next number of the stream of what gets lost."""
-    row = delay_at(sim, sim.loss_draws)
-    if row.drawn == row.draw_count:
-        row.drawn = 0
-    row.drawn += 1
-    return draw_at(sim, row.draw_start + row.drawn - 1).value  # type: ignore[no-any-return]
+    return draw(sim, delay_at(sim, sim.loss_draws))

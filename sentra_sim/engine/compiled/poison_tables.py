@@ -1,4 +1,4 @@
-"""Tables for poison events. One row each where no event may be one."""
+"""Tables for poison events. None where no event may be one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.engine.plan import Plan, has_releases
+from sentra_sim.engine.plan import Plan, has_poison, has_releases
 from sentra_sim.engine.trace import DLQ, LOST
 from sentra_sim.scenario import ConsumerGroup, Source, only
 
@@ -19,16 +19,12 @@ IS_POISON = -1.0  # in place of the number that decided it
 
 def poison_arrays(plan: Plan) -> dict[str, NDArray[Any]]:
     """Returns the tables."""
-    on = len(plan.poison) > 0
-    return {
-        "event_poison": plan.poison.copy() if on else np.zeros(1),
-        "frame_poison": np.zeros(plan.max_frames if on else 1, SPOILT),
-    }
+    return {"event_poison": plan.poison.copy()} if has_poison(plan.scenario) else {}
 
 
 def poison_settings(plan: Plan) -> dict[str, float]:
     """Returns the settings in the state."""
-    group, on = only(plan.scenario, ConsumerGroup)[1], len(plan.poison) > 0
+    group, on = only(plan.scenario, ConsumerGroup)[1], has_poison(plan.scenario)
     return {
         "poisonous": on,
         "poison_share": group.poison_share or 0.0,

@@ -6,6 +6,7 @@ import numpy as np
 
 from sentra_sim.engine.compiled.calendar import HANDED, NONE, WAKE, WRITER_WOKEN, delay_of, push
 from sentra_sim.engine.compiled.jobs import put_last
+from sentra_sim.engine.compiled.layout import COLUMNAR_STORE, HANDED_OVER, QUEUED, TRANSACTIONAL
 from sentra_sim.engine.compiled.memory import (
     Sim,
     cold,
@@ -22,7 +23,6 @@ from sentra_sim.engine.compiled.memory import (
 from sentra_sim.engine.compiled.parts import gather
 from sentra_sim.engine.compiled.queues import link, new_node, put
 from sentra_sim.engine.compiled.sessions import accept
-from sentra_sim.engine.compiled.tables import COLUMNAR_STORE, HANDED_OVER, QUEUED, TRANSACTIONAL
 from sentra_sim.engine.trace import DUPLICATE, OPEN
 
 

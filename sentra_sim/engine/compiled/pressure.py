@@ -27,7 +27,7 @@ def look_at_lag(sim: Sim) -> None:
 @cold
 def begin_pressure(sim: Sim) -> None:
     """Sets the timer of the first look."""
-    if pressure_of(sim).poll > 0.0:
+    if sim.gated and pressure_of(sim).poll > 0.0:
         push(sim, pressure_of(sim).poll, PRESSURE_LOOK, NONE, NONE)
 
 

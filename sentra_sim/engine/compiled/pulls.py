@@ -5,12 +5,12 @@ These fetches come after those of consumers, by follower and leader.
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.calendar import NONE, REPLICA_COMES, delay_of, push
+from sentra_sim.engine.compiled.calendar import REPLICA_COMES, delay_of, push
 from sentra_sim.engine.compiled.fetches import add, come, settle, take_answer
+from sentra_sim.engine.compiled.layout import BUNCH
 from sentra_sim.engine.compiled.memory import Sim, broker_at, cold, fetch_at, node_at, request_at
 from sentra_sim.engine.compiled.queues import free, put
 from sentra_sim.engine.compiled.requests import new_request
-from sentra_sim.engine.compiled.tables import BUNCH
 
 
 @cold
@@ -34,7 +34,7 @@ def answer_pull(sim: Sim, number: int) -> None:
     fetch = fetch_at(sim, number)
     at = take_answer(sim, number)
     if fetch.bunch < 0:
-        fetch.bunch = new_request(sim, number, NONE)
+        fetch.bunch = new_request(sim, number, sim.listed)  # it lists no frames
         request_at(sim, fetch.bunch).catch_up = BUNCH
     bunch = request_at(sim, fetch.bunch)
     bunch.frames, bunch.events, bunch.bytes = 0, 0, 0.0

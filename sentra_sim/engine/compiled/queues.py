@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import GOT, NONE, PUT, push, quiet
-from sentra_sim.engine.compiled.memory import Row, Sim, inline, node_at, plain, server_at, thread_at
+from sentra_sim.engine.compiled.layout import NODES
+from sentra_sim.engine.compiled.memory import Row, Sim, inline, more, node_at, plain, server_at, thread_at
 
 
 @plain
 def new_node(sim: Sim, work: int, ref: int) -> int:
     """Takes a free node for a job: a kind of work and the number of what it is done on."""
+    if sim.free_node < 0:
+        more(sim, NODES)
     node = sim.free_node
-    if node_at(sim, node).next < 0:
-        sim.full = 1  # the last free node stays, so that there is always one to write to
-        return node  # type: ignore[no-any-return]
     sim.free_node = node_at(sim, node).next
     row = node_at(sim, node)
     row.work, row.ref, row.next = work, ref, -1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from sentra_sim.engine.compiled.calendar import HEAR, TAKEN_OVER, push
+from sentra_sim.engine.compiled.layout import EAGER
 from sentra_sim.engine.compiled.memory import (
     Sim,
     cgroup_at,
@@ -15,7 +16,6 @@ from sentra_sim.engine.compiled.memory import (
     thread_at,
 )
 from sentra_sim.engine.compiled.polls import add_orphan, offer_frame
-from sentra_sim.engine.compiled.tables import EAGER
 
 
 @cold

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.calendar import HANDED, VISIBLE, delay_of, draw, push
+from sentra_sim.engine.compiled.calendar import HANDED, VISIBLE, delay_of, push
+from sentra_sim.engine.compiled.draws import draw
 from sentra_sim.engine.compiled.hosts import spend
+from sentra_sim.engine.compiled.layout import RELEASE_JOBS
 from sentra_sim.engine.compiled.memory import (
     Row,
     Sim,
@@ -11,6 +13,7 @@ from sentra_sim.engine.compiled.memory import (
     first_event_at,
     frame_of,
     mark_at,
+    more,
     next_event_at,
     place_at,
     plain,
@@ -25,6 +28,16 @@ from sentra_sim.engine.compiled.memory import (
     work_at,
 )
 from sentra_sim.engine.compiled.poison import spoils
+
+
+@cold
+def mark_nothing(sim: Sim, frame: int) -> None:
+    """Notes nothing of a new frame yet."""
+    if sim.poisonous:
+        spoilt_at(sim, frame).bad, spoilt_at(sim, frame).dead = 0, 0
+    if sim.by_key:
+        mark = mark_at(sim, frame)
+        mark.last_event, mark.counted, mark.canary_events = -1, 0, 0
 
 
 @cold
@@ -159,8 +172,7 @@ def split_done(sim: Sim, thread: int) -> None:
 def record(sim: Sim, release: int, events: int, cpu: float, duration: float) -> None:
     """Notes a release's part of a job; a poll that is called again and again may have any number of them."""
     if sim.release_jobs_done == sim.release_job_room:
-        sim.full = 1
-        return
+        more(sim, RELEASE_JOBS)
     job = release_job_at(sim, sim.release_jobs_done)
     sim.release_jobs_done += 1
     job.release, job.events, job.failed, job.checked, job.wrong = release, events, 0, 0, 0

@@ -6,12 +6,14 @@ from sentra_sim.engine.compiled.admission import tell_acked
 from sentra_sim.engine.compiled.calendar import ACK, AVAILABLE, NONE, delay_of, push
 from sentra_sim.engine.compiled.consumers import available
 from sentra_sim.engine.compiled.fetches import begin_waiting, let_fetch, serves
+from sentra_sim.engine.compiled.layout import ACKS_ALL, ACKS_NONE, LISTED, REQUESTS
 from sentra_sim.engine.compiled.memory import (
     Sim,
     broker_at,
     frame_at,
     hop_at,
     inline,
+    more,
     plain,
     request_at,
     request_frame_at,
@@ -19,18 +21,16 @@ from sentra_sim.engine.compiled.memory import (
 )
 from sentra_sim.engine.compiled.queues import put
 from sentra_sim.engine.compiled.retention import forget_offsets
-from sentra_sim.engine.compiled.tables import ACKS_ALL, ACKS_NONE
 from sentra_sim.engine.compiled.weights import weigh_request
 
 
 @plain
 def new_request(sim: Sim, shard: int, first: int) -> int:
     """Takes the next row for a request that has no frames yet."""
+    if sim.requests == sim.request_end:
+        more(sim, REQUESTS)
     number = sim.requests
-    if number == sim.request_room:
-        sim.full = 1  # the spare row is written to until the run starts again with more room
-    else:
-        sim.requests += 1
+    sim.requests += 1
     row = request_at(sim, number)
     row.shard, row.first, row.frames, row.events = shard, first, 0, 0
     row.catch_up, row.acked, row.appended, row.gone, row.fetched, row.lost = 0, 0, 0, 0, 0, 0
@@ -47,6 +47,8 @@ def send_request(sim: Sim, number: int) -> None:
     sent = new_request(sim, number, sim.listed)
     request = request_at(sim, sent)
     while shard.head >= 0:
+        if sim.listed == sim.listed_end:
+            more(sim, LISTED)
         request_frame_at(sim, sim.listed).value = shard.head
         sim.listed += 1
         request.frames += 1

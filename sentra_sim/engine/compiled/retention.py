@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from sentra_sim.engine.compiled.calendar import NONE, RETAIN, push
+from sentra_sim.engine.compiled.layout import ENDED, SEGMENTS
 from sentra_sim.engine.compiled.memory import (
     Row,
     Sim,
     cold,
     frame_at,
     hop_at,
+    more,
     part_at,
     replica_at,
     request_at,
@@ -51,11 +53,10 @@ def give_offsets(sim: Sim, number: int) -> None:
 @cold
 def roll(sim: Sim, part: Row) -> None:
     """Closes a partition's active segment."""
+    if sim.free_segment < 0:
+        more(sim, SEGMENTS)
     number = sim.free_segment
     row = segment_at(sim, number)
-    if row.next < 0:
-        sim.full = 1  # the last free segment stays, so that there is always one to write to
-        return
     sim.free_segment = row.next
     row.end, row.bytes, row.last, row.next = part.end, part.active_bytes, part.last, -1
     part.active_bytes = 0.0
@@ -119,6 +120,7 @@ def drop_deleted(sim: Sim, owner: int) -> None:
             events += row.events
         else:
             sim.lag_events -= row.events
+            row.over = ENDED
             if row.outcome == OPEN and np.isnan(hop_at(sim, frame, sim.effect).value):
                 row.outcome = LOST
             if last < 0:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.admission import tell_gone
 from sentra_sim.engine.compiled.calendar import NONE, RETRY, push
 from sentra_sim.engine.compiled.fetches import serves
+from sentra_sim.engine.compiled.layout import ACKS_ALL, ENDED
 from sentra_sim.engine.compiled.memory import Sim, frame_at, hop_at, plain, request_at, request_frame_at, shard_at
 from sentra_sim.engine.compiled.requests import close_request, new_request, send, send_request
-from sentra_sim.engine.compiled.tables import ACKS_ALL
 from sentra_sim.engine.compiled.weights import weigh_request
 from sentra_sim.engine.trace import SHED
 
@@ -126,7 +126,7 @@ def is_fresh(sim: Sim, frame: int) -> bool:
     """Tells whether a frame may still be sent; one that may not is shed."""
     if sim.now - hop_at(sim, frame, 1).value < sim.delivery_timeout:
         return True
-    frame_at(sim, frame).outcome = SHED
+    frame_at(sim, frame).outcome, frame_at(sim, frame).over = SHED, ENDED
     if sim.gated:
         tell_gone(sim, frame)
     return False

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import NONE, PREFER, push
 from sentra_sim.engine.compiled.fetches import let_fetch_list
+from sentra_sim.engine.compiled.layout import ACKS_ALL, ENDED
 from sentra_sim.engine.compiled.memory import (
     Sim,
     broker_at,
@@ -20,7 +21,6 @@ from sentra_sim.engine.compiled.memory import (
 from sentra_sim.engine.compiled.queues import put
 from sentra_sim.engine.compiled.requests import new_request, offer, waits_no_more
 from sentra_sim.engine.compiled.retries import bits, block, give_back
-from sentra_sim.engine.compiled.tables import ACKS_ALL
 from sentra_sim.engine.trace import LOST
 
 
@@ -229,7 +229,7 @@ def lose_request(sim: Sim, at: int) -> None:
             frame = frame_at(sim, request_frame_at(sim, place).value)
             if not (sim.parking and frame.fetched):
                 sim.lag_events -= frame.events
-                frame.outcome = LOST
+                frame.outcome, frame.over = LOST, ENDED
 
 
 @plain
@@ -248,7 +248,7 @@ def rejoin(sim: Sim, number: int, broker: int) -> None:
 def catch_up(sim: Sim, number: int, step: int) -> None:
     """Lets a follower fetch all that it has missed."""
     shard, copy = shard_at(sim, number), copy_at(sim, number, step)
-    at = new_request(sim, number, NONE)
+    at = new_request(sim, number, sim.listed)  # it lists no frames
     request = request_at(sim, at)
     request.frames, request.events = shard.frames - copy.frames, shard.events - copy.events
     request.bytes = shard.bytes - copy.bytes

@@ -8,15 +8,23 @@ from numpy.typing import NDArray
 from sentra_sim.engine.change_checks import check_change
 from sentra_sim.engine.changes import Change
 from sentra_sim.engine.compiled.changes import apply_change
-from sentra_sim.engine.compiled.loop import FULL, OUT_OF_BOUNDS, arm, begin, finish, play_until
+from sentra_sim.engine.compiled.loop import arm, begin, finish, play_until
+from sentra_sim.engine.compiled.sinks import (
+    DELIVERED,
+    EVENTS_DLQ,
+    EVENTS_LOST,
+    EVENTS_SHED,
+    EVENTS_TAKEN,
+    FRAME_HOPS,
+    StatisticsSink,
+)
+from sentra_sim.engine.compiled.supply import Supply
 from sentra_sim.engine.compiled.tables import Tables, build_tables
-from sentra_sim.engine.compiled.tracking import tracked
-from sentra_sim.engine.plan import Plan
+from sentra_sim.engine.plan import Plan, is_tracked
+from sentra_sim.engine.statistics import Statistics
 from sentra_sim.engine.tallies import tallies_of
-from sentra_sim.engine.trace import Rows, Trace, View, clip_attempts, host_busy, settle, used_seconds
+from sentra_sim.engine.trace import NOT_TAKEN, Rows, Trace, View, clip_attempts, host_busy, settle, used_seconds
 from sentra_sim.scenario import processes
-
-FIRST_ROOM = 1024
 
 
 class CompiledSimulation:
@@ -25,11 +33,14 @@ class CompiledSimulation:
     The first one of a process loads the compiled code from Numba's cache or compiles it, which takes some seconds.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, sink: StatisticsSink | None = None) -> None:
         self.plan = plan
-        self.room = FIRST_ROOM
-        self.history: list[Change | float] = []  # what it went through: changes, and the times advanced to
-        self._start()
+        self.sink = sink
+        self.tables: Tables = build_tables(plan)
+        self.supply = Supply(plan, self.tables, sink)
+        if len(self.tables.arrays["commands"]) > 0:
+            arm(self.tables.state)
+        self.begun = False  # changes at the very start come before everything, as they do in SimPy
 
     @property
     def now_s(self) -> float:
@@ -44,97 +55,115 @@ class CompiledSimulation:
     def advance(self, to_s: float) -> None:
         """Plays all events before `to_s`."""
         now_s = self.now_s
-        self._go(
-            now_s + (float(min(to_s, self.plan.cap_s)) - now_s)
-        )  # rounded as SimPy does, which stops after a delay
+        end_s = now_s + (float(min(to_s, self.plan.cap_s)) - now_s)  # rounded as SimPy does, which stops after a delay
+        if end_s > 0.0 and not self.begun:
+            begin(self.tables.state)
+            self.begun = True
+        play_until(self.tables.state, end_s)
+        self.supply.check()
 
     def apply(self, change: Change) -> None:
         """Makes a change now."""
         check_change(self.plan.scenario, change)
-        self._go(change)
+        apply_change(self.plan, self.tables, change)
+        self.supply.check()
 
     def view(self) -> View:
-        """Returns what can be read now."""
-        arrays = self.tables.arrays
-        count, taken = int(self.tables.state["frames"][0]), arrays["event_frame"]
-        cpu_s = arrays["cpu"][: len(processes(self.plan.scenario))]
-        return View(self.now_s, count, self._rows, lambda events: np.asarray(taken[events]), cpu_s)
+        """Returns what can be read now. With a sink: frames that have ended since the look before, if there was one."""
+        self.supply.look()
+        cpu_s = self.tables.arrays["cpu"][: len(processes(self.plan.scenario))]
+        return View(self.now_s, int(self.tables.state["frames"][0]), self._rows, self._frames_of, cpu_s)
 
     def _rows(self, numbers: NDArray[np.int64]) -> Rows:
-        frames = self.tables.arrays["frame_table"][numbers]
+        arrays, places = self.tables.arrays, numbers - self.supply.frames.first
+        frames = arrays["frame_table"][places]
         return Rows(
             partition=frames["partition"].astype(np.int16),
-            events=(frames["events"] - self._repeats(numbers, frames["events"])).astype(np.int32),
-            hops_s=self.tables.arrays["hops"][numbers],
+            events=(frames["events"] - self._repeats(places, frames["events"])).astype(np.int32),
+            hops_s=arrays["hops"][places],
             outcome=frames["outcome"].astype(np.int8),
         )
 
-    def _repeats(self, numbers: NDArray[np.int64], events: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _repeats(self, places: NDArray[np.int64], events: NDArray[np.int64]) -> NDArray[np.int64]:
         """Returns how many events of frames are repeats; of one that is not closed yet no events are shown."""
-        if not tracked(self.plan):
-            return np.zeros(len(numbers), np.int64)
-        return np.asarray(np.minimum(self.tables.arrays["frame_repeats"][numbers], events))
+        if not is_tracked(self.plan.scenario):
+            return np.zeros(len(places), np.int64)
+        return np.asarray(np.minimum(self.tables.arrays["frame_repeats"][places], events))
+
+    def _frames_of(self, events: NDArray[np.int64]) -> NDArray[np.int64]:
+        found = np.full(len(events), NOT_TAKEN, dtype=np.int64)
+        drawn = events < self.tables.state["event_count"][0]
+        found[drawn] = self.tables.arrays["event_frame"][events[drawn] - self.supply.events.first]
+        return found
 
     def trace(self) -> Trace:
         """Plays to the end."""
-        self.advance(self.plan.cap_s)
-        finish(self.tables.state)
+        if self.sink is not None:
+            raise ValueError("sink: must be None for a trace, got one; start the simulation without")
+        self._play_out()
+        self.supply.draw_all()
         return _trace(self.plan, self.tables)
 
-    def _go(self, step: Change | float) -> None:
-        self.history.append(step)
-        if self._step(step):
-            return
-        # More events or queued jobs at one time than there was room for: the same again with more.
-        while True:
-            self.room *= 8
-            self._start()
-            if all(self._step(earlier) for earlier in self.history):
-                return
+    def statistics(self) -> Statistics:
+        """Plays to the end and returns what the sink has counted."""
+        sink = self.sink
+        if sink is None:
+            raise ValueError("sink: must be a StatisticsSink, got None; start the simulation with one")
+        self._play_out()
+        self.supply.close(sink)
+        cpu_s = _cpu(self.plan, self.tables)
+        counts: list[int] = sink.counts.tolist()
+        return Statistics(
+            window_s=sink.window_s,
+            spans=sink.histograms(),
+            offered=sink.offered,
+            taken=counts[EVENTS_TAKEN],
+            delivered=counts[DELIVERED],
+            shed=counts[EVENTS_SHED],
+            dlq=counts[EVENTS_DLQ],
+            lost=counts[EVENTS_LOST],
+            frames=int(self.tables.state["frames"][0]),
+            polls=int(self.tables.state["polls"][0]),
+            frame_hops=counts[FRAME_HOPS],
+            cpu_s=cpu_s,
+            host_busy_s=host_busy(self.plan.scenario, cpu_s),
+        )
 
-    def _start(self) -> None:
-        self.tables: Tables = build_tables(self.plan, self.room)
-        if len(self.tables.arrays["commands"]) > 0:
-            arm(self.tables.state)
-        self.begun = False  # changes at the very start come before everything, as they do in SimPy
+    def _play_out(self) -> None:
+        self.advance(self.plan.cap_s)
+        finish(self.tables.state)
 
-    def _step(self, step: Change | float) -> bool:
-        if isinstance(step, Change):
-            apply_change(self.plan, self.tables, step)
-            return bool(self.tables.state["full"][0] == 0)
-        if step > 0.0 and not self.begun:
-            begin(self.tables.state)
-            self.begun = True
-        status = play_until(self.tables.state, step)
-        assert status != OUT_OF_BOUNDS, "more frames than the plan allows for"
-        return bool(status != FULL)
+
+def _cpu(plan: Plan, tables: Tables) -> NDArray[np.float64]:
+    cpu_s = tables.arrays["cpu"][: len(processes(plan.scenario))]
+    return cpu_s[:, : used_seconds(cpu_s, plan.seconds)].copy()
 
 
 def _trace(plan: Plan, tables: Tables) -> Trace:
-    count = int(tables.state["frames"][0])
-    frames = tables.arrays["frame_table"][:count]
-    repeats = tables.arrays["frame_repeats"][:count] if tracked(plan) else np.zeros(count, np.int64)
-    retrying = bool(tables.state["retrying"][0])
-    cpu = tables.arrays["cpu"][: len(processes(plan.scenario))]
-    cpu = cpu[:, : used_seconds(cpu, plan.seconds)].copy()
-    hops_s = tables.arrays["hops"][:count]
+    state, arrays = tables.state, tables.arrays
+    count = int(state["frames"][0])
+    frames, hops_s = arrays["frame_table"][:count], arrays["hops"][:count].copy()
+    repeats = arrays["frame_repeats"][:count] if is_tracked(plan.scenario) else np.zeros(count, np.int64)
+    cpu_s = _cpu(plan, tables)
     return Trace(
         partition=frames["partition"].astype(np.int16),
         events=(frames["events"] - repeats).astype(np.int32),
         poll=frames["poll"].copy(),
         hops_s=hops_s,
-        frame=tables.arrays["event_frame"],
-        cpu_s=cpu,
-        host_busy_s=host_busy(plan.scenario, cpu),
+        frame=arrays["event_frame"][: int(state["event_count"][0])],
+        cpu_s=cpu_s,
+        host_busy_s=host_busy(plan.scenario, cpu_s),
         canary_events=_canary_events(tables, count),
-        release_jobs=tables.arrays["release_jobs"][: int(tables.state["release_jobs_done"][0])].copy(),
+        release_jobs=arrays["release_jobs"][: int(state["release_jobs_done"][0])].copy(),
         outcome=settle(plan.scenario, frames["outcome"].astype(np.int8), hops_s),
         attempts=clip_attempts(frames["attempts"]),
         tallies=_tallies(plan, tables),
         repeats=repeats.astype(np.int32),
-        sends=tables.arrays["messages"]["sends"].astype(np.int32) if retrying else np.empty(0, np.int32),
-        dead=_dead(plan, tables, count),
-        poison=tables.arrays["event_poison"][: len(plan.poison)] < 0.0,
+        sends=arrays["messages"]["sends"].astype(np.int32) if state["retrying"][0] else np.empty(0, np.int32),
+        dead=arrays["frame_poison"]["dead"][:count].astype(np.int32)
+        if state["poisonous"][0]
+        else np.zeros(count, np.int32),
+        poison=arrays["event_poison"] < 0.0 if state["poisonous"][0] else np.zeros(0, dtype=np.bool_),
     )
 
 

@@ -31,7 +31,7 @@ class StoreRows:
 
     Args:
         plan: what to run.
-        served: the names of pools, stores and edges in the order of their rows.
+        number: the rows of pools, stores and edges in the table of stations.
         roles: the roles of the threads.
         server: adds a queue and returns its number.
         work: adds a kind of work with its stream and returns its number.
@@ -42,7 +42,7 @@ class StoreRows:
     def __init__(
         self,
         plan: Plan,
-        served: list[str],
+        number: dict[str, int],
         roles: StoreRoles,
         *,
         server: Callable[[], int],
@@ -50,7 +50,7 @@ class StoreRows:
         delay: Callable[[tuple[str, str], Delay], int],
         thread: Callable[[int, int, str], int],
     ) -> None:
-        self.plan, self.served, self.roles = plan, served, roles
+        self.plan, self.number, self.roles = plan, number, roles
         self.server, self.work, self.delay, self.thread = server, work, delay, thread
         self.stores: list[Row] = []
         self.commands: list[Row] = []
@@ -72,7 +72,7 @@ class StoreRows:
         number = len(self.stores)
         checkpoint, relay, recovery = spec.checkpoint, spec.relay, spec.recovery
         row: Row = {
-            "station": self.served.index(name),
+            "station": self.number[name],
             "connections": spec.connections,
             "waiting": self.server(),
             "ready": self.server(),
@@ -132,7 +132,7 @@ class StoreRows:
         """Adds a columnar store and returns its number."""
         number, merges = len(self.columnars), spec.merges
         row: Row = {
-            "station": self.served.index(name),
+            "station": self.number[name],
             "first": len(self.writers),
             "active": spec.replicas,
         }
@@ -181,7 +181,7 @@ class StoreRows:
             for group in groups
         )
         row: Row = {
-            "station": self.served.index(name),
+            "station": self.number[name],
             "first": first,
             "classes": len(groups),
             "deliver_work": self.work((name, "deliver"), spec.deliver),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.calendar import NONE, RECONNECT, draw, push
+from sentra_sim.engine.compiled.calendar import NONE, RECONNECT, push
+from sentra_sim.engine.compiled.draws import draw
 from sentra_sim.engine.compiled.memory import Row, Sim, delay_at, edge_at, plain, slow_at
 
 

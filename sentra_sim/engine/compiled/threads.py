@@ -9,15 +9,7 @@ from sentra_sim.engine.compiled.clients import resent, sent
 from sentra_sim.engine.compiled.consumers import consumer_done
 from sentra_sim.engine.compiled.edge import edge_done, fan_done
 from sentra_sim.engine.compiled.jobs import next_job
-from sentra_sim.engine.compiled.log import appended, copied, produce, write
-from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, cold, command_at, inline, thread_at
-from sentra_sim.engine.compiled.parts import inserted, merged
-from sentra_sim.engine.compiled.relay import relay_done
-from sentra_sim.engine.compiled.releases import note_events, split_done
-from sentra_sim.engine.compiled.served import served
-from sentra_sim.engine.compiled.source import source_next
-from sentra_sim.engine.compiled.stores import written
-from sentra_sim.engine.compiled.tables import (
+from sentra_sim.engine.compiled.layout import (
     BATCHER,
     CHILD,
     CONSUMER,
@@ -35,6 +27,14 @@ from sentra_sim.engine.compiled.tables import (
     TICK,
     WRITE,
 )
+from sentra_sim.engine.compiled.log import appended, copied, produce, write
+from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, cold, command_at, inline, thread_at
+from sentra_sim.engine.compiled.parts import inserted, merged
+from sentra_sim.engine.compiled.relay import relay_done
+from sentra_sim.engine.compiled.releases import note_events, split_done
+from sentra_sim.engine.compiled.served import served
+from sentra_sim.engine.compiled.source import source_next
+from sentra_sim.engine.compiled.stores import written
 from sentra_sim.engine.compiled.transactions import store_worked
 
 
@@ -64,7 +64,7 @@ def done(sim: Sim, thread: int) -> None:  # noqa: PLR0912 - one branch a role
                 buffer_weighed(sim, ref)
             else:
                 buffer(sim, ref)
-            if sim.noted and not sim.full:
+            if sim.noted:
                 note_events(sim, ref)
         next_job(sim, thread)
     elif role == LOG:

@@ -1,4 +1,4 @@
-"""Tables for admission and impatient clients: which copies of events are where. One row each where nothing is tracked."""
+"""Tables for admission and impatient clients: which copies of events are where. None where nothing is tracked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentra_sim.engine.admission import tenant_bounds
-from sentra_sim.engine.plan import Plan, most_sends
+from sentra_sim.engine.plan import Plan, is_tracked, most_sends
 from sentra_sim.scenario import Batcher, Source, only
 from sentra_sim.scenario.schema import Admission
 
@@ -25,11 +25,6 @@ PRESSURE = np.dtype(
 BUCKET = np.dtype([(name, np.float64) for name in ("rate", "burst", "tokens", "filled")], align=True)
 
 
-def tracked(plan: Plan) -> bool:
-    """Tells whether copies of events are tracked: a rule of admission or an impatient client needs it."""
-    return only(plan.scenario, Source)[1].retry is not None or only(plan.scenario, Batcher)[1].admission is not None
-
-
 def pressed(plan: Plan) -> list[str]:
     """Returns the name of the batcher if it is under backpressure."""
     name, batcher = only(plan.scenario, Batcher)
@@ -38,23 +33,19 @@ def pressed(plan: Plan) -> list[str]:
 
 def tracking_arrays(plan: Plan) -> dict[str, NDArray[Any]]:
     """Returns the tables."""
-    on, offered = tracked(plan), plan.offered
-    events, frames = (len(plan.partition), plan.max_frames) if on else (0, 0)
-    messages = np.zeros(len(offered.send_s) if on else 1, MESSAGE)
-    if on:
-        messages["missing"] = np.diff(plan.first_event)
+    if not is_tracked(plan.scenario):
+        return {}
+    messages = np.zeros(len(plan.offered.send_s), MESSAGE)
+    messages["missing"] = np.diff(plan.first_event)
     tenants, buckets = _tenants_and_buckets(only(plan.scenario, Batcher)[1].admission or Admission(), plan)
     return {
         "messages": messages,
-        "event_copies": np.empty(events * most_sends(plan.scenario) + 1, COPY),
-        "frame_copies": np.full(frames + 1, -1, np.int64),
-        "frame_repeats": np.zeros(frames + 1, np.int64),
-        "event_key": offered.keys.astype(np.int64) if on else np.zeros(1, np.int64),
-        "event_message": np.ascontiguousarray(offered.message, np.int64) if on else np.zeros(1, np.int64),
+        "event_copies": np.empty(len(plan.partition) * most_sends(plan.scenario), COPY),
+        "event_key": plan.offered.keys.astype(np.int64),
+        "event_message": np.ascontiguousarray(plan.offered.message, np.int64),
         "tenants": tenants,
         "buckets": buckets,
         "pressures": _pressures(plan),
-        "acked_frames": np.zeros(frames + 1 if pressed(plan) else 1, np.int64),  # whose acknowledgement is held
     }
 
 
@@ -62,7 +53,7 @@ def tracking_settings(plan: Plan) -> dict[str, float]:
     """Returns the settings in the state."""
     retry, rules = only(plan.scenario, Source)[1].retry, only(plan.scenario, Batcher)[1].admission
     found: dict[str, float] = {
-        "tracked": tracked(plan),
+        "tracked": is_tracked(plan.scenario),
         "gated": rules is not None,
         "retrying": retry is not None,
         "tenant_count": plan.scenario.load.tenants,

@@ -6,6 +6,7 @@ from sentra_sim.engine.compiled.calendar import NONE, REFILL, TURN, delay_of, pu
 from sentra_sim.engine.compiled.freezer import hold, release
 from sentra_sim.engine.compiled.host_tables import REST, STALL
 from sentra_sim.engine.compiled.hosts import advance_clock, append_lane, leave_core, park, set_alarm, start_next, submit
+from sentra_sim.engine.compiled.layout import NEIGHBOUR
 from sentra_sim.engine.compiled.limits import count_use
 from sentra_sim.engine.compiled.memory import (
     Sim,
@@ -16,7 +17,6 @@ from sentra_sim.engine.compiled.memory import (
     thread_at,
     vacation_at,
 )
-from sentra_sim.engine.compiled.tables import NEIGHBOUR
 from sentra_sim.engine.plan import ENDLESS_S
 
 

@@ -5,14 +5,16 @@ Ties are broken by order: of two things due at the same time the one that was sc
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
 import numpy as np
 import simpy
 from numpy.typing import NDArray
 
+from sentra_sim.engine.numbers import Numbers
 from sentra_sim.engine.reference.limits import Limit
 from sentra_sim.scenario.schema import Demand, Warmup
 
@@ -20,18 +22,14 @@ Floats = NDArray[np.float64]
 
 
 class Draws:
-    """The numbers of one stream of a plan, taken one after another; a stream that runs out starts again."""
+    """The numbers of one stream of a plan, taken one after another."""
 
-    def __init__(self, numbers: Floats) -> None:
-        self._numbers: list[float] = numbers.tolist()
-        self._at = 0
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers: Iterator[float] = itertools.chain.from_iterable(block.tolist() for block in numbers.blocks())
 
     def next(self) -> float:
         """Returns the next number."""
-        if self._at == len(self._numbers):  # a constant stream holds one number
-            self._at = 0
-        self._at += 1
-        return self._numbers[self._at - 1]
+        return next(self._numbers)
 
 
 class Work:

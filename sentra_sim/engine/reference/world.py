@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sentra_sim.engine.cgroups import Cgroup as CgroupSpec
 from sentra_sim.engine.cgroups import accounts, cgroups, first_cgroups
 from sentra_sim.engine.network import ways
+from sentra_sim.engine.numbers import Numbers
 from sentra_sim.engine.plan import LIMIT_PHASE, LOSS, Plan, station_of
 from sentra_sim.engine.reference.hosts import Cgroup, Draws, Host, Thread, Work
 from sentra_sim.engine.reference.limits import Limit
@@ -24,7 +25,7 @@ from sentra_sim.engine.reference.slicing import SliceHost
 from sentra_sim.engine.tallies import tallies_of
 from sentra_sim.engine.trace import DUPLICATE, OPEN, RELEASE_JOB, Trace, clip_attempts, host_busy, settle, used_seconds
 from sentra_sim.scenario import ConsumerGroup, hop_edges, only, processes
-from sentra_sim.scenario.schema import Delay, Demand
+from sentra_sim.scenario.schema import Delay, Demand, Noise
 from sentra_sim.scenario.topology import effect_hop
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from sentra_sim.engine.reference.retention import Retention
 
 Process = Generator[simpy.Event, Any, None]
+NOTHING_DRAWN = Numbers(Noise(), 0, "", "", jobs=0, kept=False)
 
 
 @dataclass(eq=False)
@@ -104,7 +106,7 @@ class World:
         self.first_cgroup = first_cgroups(plan.scenario)
         self.ways = ways(plan.scenario)
         self.links = {name: Link(spec.network_s, spec.loss) for name, spec in plan.scenario.hosts.items()}
-        self.losses = Draws(plan.multipliers.get(LOSS, np.ones(1)))
+        self.losses = Draws(plan.multipliers.get(LOSS, NOTHING_DRAWN))
         self.frames: list[Frame] = []
         self.event_frame = np.full(len(plan.partition), -1, dtype=np.int64)
         self.polls = 0
