@@ -91,7 +91,7 @@ def test_calls_that_are_given_up_leave_no_rows_behind() -> None:
     found = simulation.statistics()
     assert found.dlq > 10_000
     assert found.delivered + found.dlq == found.offered
-    assert simulation.supply.frames.first > 0.9 * found.frames
+    assert simulation.supply.frames.first > 0.5 * found.frames  # the rest fits into a table of the smallest size
 
 
 def test_what_has_ended_can_be_read_until_the_next_look() -> None:
