@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentra_sim.engine.network import ways
-from sentra_sim.errors import InputError
 from sentra_sim.rng import stream
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, only
 from sentra_sim.scenario.arrivals import Offered, draw_offered
@@ -75,14 +74,6 @@ class Plan:
         return self.seconds + max(MIN_DRAIN_S, self.seconds)
 
 
-def _check_played(scenario: Scenario) -> None:
-    name, group = only(scenario, ConsumerGroup)
-    if group.polls_ahead:
-        raise InputError(
-            f"{name}.polls_ahead: must be 0 in a simulation, got {group.polls_ahead}; only `measure` plays it, or leave it out"
-        )
-
-
 def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None = None) -> Plan:
     """Draws everything random about a run of `seconds` of load.
 
@@ -95,9 +86,7 @@ def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None 
 
     Raises:
         ValueError: `like` is a plan of other seconds or another seed.
-        InputError: the scenario has what no engine plays.
     """
-    _check_played(scenario)
     if like is not None and (like.seconds, like.seed) != (seconds, seed):
         raise ValueError(f"like: must have seconds {seconds} and seed {seed}, got {like.seconds} and {like.seed}")
     same_load = like is not None and like.scenario.load == scenario.load
