@@ -5,51 +5,114 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import time
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from aiokafka.errors import KafkaError
+from numpy.typing import NDArray
 
 from live_adapters.pipeline import planted
 from live_adapters.pipeline.config import RunConfig
-from live_adapters.pipeline.consumer.poll import released
+from live_adapters.pipeline.consumer.poll import Batch, Poll, assemble, released, sum_effects
 from live_adapters.pipeline.consumer.source import Source
 from live_adapters.pipeline.hoplog import JOBS, RELEASED, WORKER, HopLog, replica_number
-from live_adapters.pipeline.preparing import Preparation, Ready
 from live_adapters.pipeline.process import Lifecycle, run_process
-from live_adapters.pipeline.stores.ledger import OutboxTable, OutOfStepError, ZombieError
-from live_adapters.pipeline.stores.outbox import cancel, encode_frames
+from live_adapters.pipeline.stores.breaker import Breaker
+from live_adapters.pipeline.stores.deadletters import DeadLetterRelay
+from live_adapters.pipeline.stores.hotstate import HotState
+from live_adapters.pipeline.stores.ledger import (
+    Ledger,
+    OutboxTable,
+    OutOfStepError,
+    SideConnection,
+    ZombieError,
+    open_ledger,
+)
+from live_adapters.pipeline.stores.outbox import Downstream, cancel, encode_frames
+from live_adapters.pipeline.stores.quotes import Quotes
 from live_adapters.pipeline.stores.retry import StoreAwayError
+from live_adapters.pipeline.stores.storecalls import StoreCalls
 from live_adapters.pipeline.telemetry.families import worker_metrics
-from live_adapters.pipeline.workerstores import Stores, open_stores
-from sentra_sim.scenario import ConsumerGroup, only
+from sentra_sim.scenario import Store
 
 TRIM_S, TRIM_ROWS = 2.0, 500
+DRAIN_S = 10.0
+DEFAULT_FLUSH_S = 0.4
 MAX_REPLICAS = 1000
 
 log = logging.getLogger("worker")
 
 
+@dataclass(frozen=True)
+class Stores:
+    """What a worker calls. Each has a circuit breaker; `postgres` is that of the ledger, with its retries."""
+
+    ledger: Ledger
+    postgres: StoreCalls
+    side: SideConnection
+    quotes: Quotes
+    pricing: StoreCalls
+    hot: HotState
+    downstream: tuple[Downstream, ...]
+    relay: DeadLetterRelay
+
+    def breakers(self) -> list[Breaker]:
+        """Returns the breaker of every store."""
+        others = [server.breaker for server in self.downstream]
+        return [self.postgres.breaker, self.pricing.breaker, self.hot.breaker, *others]
+
+    def report(self) -> dict[str, int]:
+        """Returns the counters of the process' report: failures, retries and each breaker's changes, by store."""
+        counters = {name: value for breaker in self.breakers() for name, value in breaker.report().items()}
+        counters |= {"postgres_retries": self.postgres.retries, "pricing_retries": self.pricing.retries}
+        return counters | {"redis_rebuilt": self.hot.rebuilt, "dead_published": self.relay.published}
+
+    async def close(self) -> None:
+        """Lets what is downstream drain, then closes every connection."""
+        await asyncio.gather(*(server.close(DRAIN_S) for server in self.downstream))
+        with contextlib.suppress(StoreAwayError, KafkaError, TimeoutError):  # what is left stays in the table
+            await asyncio.wait_for(self.relay.publish_all(), DRAIN_S)
+        await self.relay.close()
+        await self.hot.close()
+        self.quotes.close()
+        await self.side.close()
+        await self.ledger.close()
+
+
+@dataclass(frozen=True)
+class _Priced:
+    """A poll that may take effect any moment; times in monotonic ns, `cpu_ns` the thread's clock at its start."""
+
+    poll: Poll
+    canary: NDArray[np.bool_] | None
+    started: int
+    priced: int
+    cpu_ns: int
+
+    def done_by(self, offsets: dict[int, int]) -> bool:
+        """Tells whether progress that stands at these offsets has it."""
+        return all(offsets.get(part.partition, -1) >= part.next_offset for part in self.poll.parts)
+
+
 class Worker:
     """The poll loop: one poll at a time, each step after the one before, as in the simulation.
 
-    With the scenario's `polls_ahead` the next poll is fetched, decoded and priced while one takes effect; effects stay in sequence.
     `name` tells it from the other workers of its group, in which partitions change hands while the polls of all others go on.
     """
 
     def __init__(self, config: RunConfig, stores: Stores, name: str) -> None:
-        self._ledger, self._calls = stores.ledger, stores.postgres
+        self._ledger, self._calls, self._quotes = stores.ledger, stores.postgres, stores.quotes
         self._hot, self._downstream, self._relay = stores.hot, stores.downstream, stores.relay
         self._number = replica_number(name) % MAX_REPLICAS
         self.source = Source(config, name, self._assigned, self._revoked)
         self.joined = asyncio.Event()
-        self._ahead = only(config.scenario, ConsumerGroup)[1].polls_ahead > 0
-        self._prepared = Preparation(stores.ledger, stores.quotes)
-        self._turning: asyncio.Task[None] | None = None  # the poll at work, and what follows from it
-        # Who gives partitions up waits for the poll at work; who takes some over does not.
-        self._working = asyncio.Lock()
-        self._doubtful: Ready | None = None  # the poll at work, once its commit is under way
-        self._cpu_told_ns = 0  # the thread's clock when the last poll was over
+        self._working = (
+            asyncio.Lock()
+        )  # who gives partitions up waits for the poll at work; who takes some over does not
+        self._doubtful: _Priced | None = None  # the poll at work, once its commit is under way
         self._known_ns, self._in_redis = 0, False  # when the last resumption knew the progress, and Redis had it too
         self._frames = HopLog(config.scratch, name, "frames", WORKER)
         self._jobs = HopLog(config.scratch, name, "jobs", JOBS)
@@ -62,51 +125,22 @@ class Worker:
 
         While PostgreSQL is away nothing is polled: what comes waits in the log.
         """
-        try:
-            while not life.stopping:
-                await self._next()
-            await self._over()
-        finally:
-            if self._turning is not None:
-                await asyncio.gather(self._turning, return_exceptions=True)
+        while not life.stopping:
+            batches = await self.source.poll()
+            try:
+                async with self._working:
+                    await self._turn([batch for batch in batches if self._ledger.takes(batch)])
+            except ZombieError:
+                if not await self._outlived():
+                    raise
 
-    async def _next(self) -> None:
-        """Makes a poll ready and puts it to work when the one before is over."""
-        if self._ahead or await self._over():
-            ready = await self._prepared.ready(await self.source.poll())
-            if await self._over():
-                self._turning = asyncio.create_task(self._turn(await self._due(ready)))
-
-    async def _due(self, ready: Ready | None) -> Ready | None:
-        """Returns a poll as it may take effect; its partitions are not given up before its turn is over."""
-        await self._working.acquire()
+    async def _turn(self, batches: list[Batch]) -> None:
         try:
-            return await self._prepared.due(ready)
-        except BaseException:
-            self._working.release()
-            raise
-
-    async def _over(self) -> bool:
-        """Waits until the poll at work is over; False when others own its partitions by now and this worker joins anew."""
-        turning, self._turning = self._turning, None
-        try:
-            if turning is not None:
-                await turning
-        except ZombieError:
-            if not await self._outlived():
-                raise
-            return False
-        return True
-
-    async def _turn(self, due: Ready | None) -> None:
-        try:
-            if due is not None:
-                await self._work(due)
-            await self._hot.heal(self._ledger.offsets(), idle=due is None)
+            if batches:
+                await self._work(batches)
+            await self._hot.heal(self._ledger.offsets(), idle=not batches)
         except StoreAwayError as error:
             await self._resume(error)
-        finally:
-            self._working.release()
 
     async def _outlived(self) -> bool:
         """After a commit was refused because others own the partitions: tells whether the group had taken this worker for dead.
@@ -118,10 +152,6 @@ class Worker:
         kept = any(self._ledger.owned.get(partition) is own for partition, own in before.items())
         self.counters["outlived"] += not kept
         return not kept
-
-    def report(self) -> dict[str, int]:
-        """Returns the counters of the process' report."""
-        return self.counters | {"gather_shrunk": self.source.gather.shrunk, "prepared_in_vain": self._prepared.in_vain}
 
     async def trim_outbox(self, table: OutboxTable) -> None:
         """Deletes, for ever and a little at a time, what every downstream has confirmed."""
@@ -142,9 +172,13 @@ class Worker:
             self.counters["trimmed"] += trimmed
             self._trims.append(np.array([(start, time.monotonic_ns(), 0, 0, 0)], dtype=JOBS))
 
-    async def _work(self, ready: Ready) -> None:
-        poll, effects = ready.poll, ready.effects
-        self._doubtful = ready
+    async def _work(self, batches: list[Batch]) -> None:
+        started, cpu = time.monotonic_ns(), time.thread_time_ns()
+        poll = assemble(batches, self._ledger.owned)
+        by = await self._quotes.price(poll)
+        priced = time.monotonic_ns()
+        effects = sum_effects(poll, by.prices)
+        self._doubtful = done = _Priced(poll, by.canary, started, priced, cpu)
         written = await self._ledger.commit(poll, effects)
         self._calls.breaker.succeeded()
         committed = time.monotonic_ns()
@@ -155,19 +189,11 @@ class Worker:
             server.publish(poll, effects, frames)
         visible = await self._hot.write(poll, effects, written)
         self._doubtful = None
-        self._tell(ready, committed, time.monotonic_ns() if visible else 0)
-        self._tell_job(ready)
-
-    def _tell_job(self, ready: Ready) -> None:
-        cpu = time.thread_time_ns()
-        spent = cpu - max(
-            ready.cpu_ns, self._cpu_told_ns
-        )  # what was spent before the poll before was over is that one's
-        self._cpu_told_ns = cpu
-        job = (ready.started, time.monotonic_ns(), spent, len(ready.poll.pieces), ready.poll.received)
+        self._tell(done, committed, time.monotonic_ns() if visible else 0)
+        job = (started, time.monotonic_ns(), time.thread_time_ns() - cpu, len(poll.pieces), poll.received)
         self._jobs.append(np.array([job], dtype=JOBS))
 
-    def _tell(self, done: Ready, committed: int, redis: int) -> None:
+    def _tell(self, done: _Priced, committed: int, redis: int) -> None:
         poll, pieces = done.poll, done.poll.pieces
         rows = np.empty(len(pieces), dtype=WORKER)
         for name in ("frame", "events", "duplicates"):
@@ -206,7 +232,6 @@ class Worker:
 
     async def _take_up(self) -> None:
         await self._ledger.resume()
-        self._prepared.forget()  # in the same breath as the seek: what is polled from now on follows progress
         self._known_ns = time.monotonic_ns()
         offsets = self._ledger.offsets()
         self.source.go_to(offsets)
@@ -252,7 +277,7 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
         PlantError: Kafka cannot be reached or went away, or PostgreSQL or pricing stays away (`storecalls.BACKOFF`).
     """
     planted.plant_worker(config)
-    stores = await open_stores(config, life)
+    stores = await _open_stores(config, life)
     worker = Worker(config, stores, life.name)
     life.expose(partial(worker_metrics, worker, stores))
     await worker.source.start()
@@ -266,14 +291,41 @@ async def serve(config: RunConfig, life: Lifecycle) -> None:
         await cancel(*beside)
         await worker.source.stop()
         await stores.close()
-        report = worker.report() | stores.report()
+        report = worker.counters | stores.report() | {"gather_shrunk": worker.source.gather.shrunk}
         life.report(report)
     log.info("drained: %s", report)
+
+
+async def _open_stores(config: RunConfig, life: Lifecycle) -> Stores:
+    rng = random.Random()
+    postgres, pricing = (StoreCalls(Breaker(name), rng, lambda: life.stopping) for name in ("postgres", "pricing"))
+    ledger = await postgres.until_done(lambda: open_ledger(config.postgres_dsn))
+    side = SideConnection(config.postgres_dsn)
+    table = OutboxTable(side)
+    ingest = {"hop_log": str(config.scratch), "flush_s": _flush_s(config)} | planted.ingest_options(config)
+    return Stores(
+        ledger=ledger,
+        postgres=postgres,
+        side=side,
+        quotes=Quotes(config.host, config.pricing_port, pricing),
+        pricing=pricing,
+        hot=HotState(config.redis_host, config.redis_port, ledger.state_of, Breaker("redis")),
+        downstream=(
+            Downstream("fanout", config.host, config.fanout_ingest_port, {}, table.after),
+            Downstream("clickhouse", config.clickhouse_host, config.clickhouse_port, ingest, table.after),
+        ),
+        relay=DeadLetterRelay(config, side),
+    )
 
 
 async def _announce(worker: Worker, life: Lifecycle) -> None:
     await worker.joined.wait()
     life.ready()
+
+
+def _flush_s(config: RunConfig) -> float:
+    flushes = [s.flush_s for s in config.scenario.stations.values() if isinstance(s, Store) and s.flush_s > 0.0]
+    return flushes[0] if flushes else DEFAULT_FLUSH_S
 
 
 if __name__ == "__main__":

@@ -71,12 +71,5 @@ def _step(process: str, kind: str, polls: NDArray[np.void], hops: tuple[str, str
     start, end = hops
     done = polls[polls[end] > 0]  # 0: Redis was away
     rows = np.zeros(len(done), dtype=JOBS)
-    begun = _after_the_one_before(done) if start == "priced" else done[start]
-    rows["start"], rows["end"], rows["frames"], rows["events"] = begun, done[end], done["frame"], done["events"]
+    rows["start"], rows["end"], rows["frames"], rows["events"] = done[start], done[end], done["frame"], done["events"]
     return _without(_table(process, kind, rows, epoch_ns), "cpu_ns")
-
-
-def _after_the_one_before(polls: NDArray[np.void]) -> NDArray[np.int64]:
-    """Returns when each poll's commit began: when it was priced, or later, with `polls_ahead`, when the poll before was over."""
-    over = np.maximum(polls["committed"], polls["redis"])
-    return np.asarray(np.maximum(polls["priced"], np.concatenate([[0], over[:-1]])[: len(polls)]))

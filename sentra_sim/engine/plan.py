@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from sentra_sim.engine.network import ways
 from sentra_sim.engine.numbers import Numbers
-from sentra_sim.errors import InputError
 from sentra_sim.rng import stream
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Scenario, Source, Store, only
 from sentra_sim.scenario.arrivals import Offered, draw_chunks, draw_offered
@@ -126,14 +125,6 @@ class Plan:
             )
 
 
-def _check_played(scenario: Scenario) -> None:
-    name, group = only(scenario, ConsumerGroup)
-    if group.polls_ahead:
-        raise InputError(
-            f"{name}.polls_ahead: must be 0 in a simulation, got {group.polls_ahead}; only `measure` plays it, or leave it out"
-        )
-
-
 def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None = None, keep: bool = True) -> Plan:
     """Makes the plan of a run of `seconds` of load; its numbers are drawn when they are asked for.
 
@@ -147,9 +138,7 @@ def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None 
 
     Raises:
         ValueError: `like` is a plan of other seconds or another seed.
-        InputError: the scenario has what no engine plays.
     """
-    _check_played(scenario)
     if like is not None and (like.seconds, like.seed) != (seconds, seed):
         raise ValueError(f"like: must have seconds {seconds} and seed {seed}, got {like.seconds} and {like.seed}")
     sends = most_sends(scenario)

@@ -72,8 +72,6 @@ class ConsumerGroup(Station):
     received longer ago: such frames end as `shed`. With `adaptive_gather` a consumer does not gather while more than half of
     `max_poll_events` a consumer waits in the log, and takes eight polls to come back to `gather_s` after that.
 
-    With `polls_ahead` 1 a consumer takes and prices its next poll while the one before is committed; commits stay in sequence. Only
-    the live worker does this: a simulation refuses it.
     A consumer has one fetch at each broker. With `fetch_min_bytes` above 1 (fetch.min.bytes) it waits there until what the broker
     leads of the consumer's partitions comes to so many bytes, or until it has waited for `fetch_max_wait_s` (fetch.max.wait.ms,
     500 ms): fewer and fuller polls at low load, for a later delivery. Its answer takes the log's `fetch`, and the next fetch is at the
@@ -104,7 +102,6 @@ class ConsumerGroup(Station):
     breaker: Breaker = Field(default=Breaker(), json_schema_extra=LATER)
     max_age_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
     adaptive_gather: bool = Field(default=False, json_schema_extra=LATER)
-    polls_ahead: Literal[0, 1] = Field(default=0, json_schema_extra=LATER)
     poison_share: Share | None = Field(default=None, json_schema_extra=LATER)
     dlq: bool = Field(default=True, json_schema_extra=LATER)
     fetch_min_bytes: PositiveInt = Field(default=1, json_schema_extra=LATER)

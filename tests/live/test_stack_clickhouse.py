@@ -210,11 +210,11 @@ def test_every_thread_of_the_engine_yields_its_core(server: Server) -> None:
 
 def test_a_table_of_many_parts_is_emptied_by_few_threads(server: Server) -> None:
     assert server.process
-    client, _ = server.ingest(flush_s=0.0)
-    for number in range(150):
+    client, _ = server.ingest(flush_s=0.001)
+    for number in range(300):
         client.sendall(frame(number, 0, 10 + number))
         answer(client)  # stored, so the next frame is a part of its own
     finish(client)
-    assert server.rows("SELECT count() > 100 FROM system.parts WHERE table = 'fills'") == [[1]]
+    assert server.rows("SELECT count() > 200 FROM system.parts WHERE table = 'fills'") == [[1]]
     server.ask(b'{"reset": true}')
     assert len(list(Path(f"/proc/{server.process.pid}/task").iterdir())) < 60

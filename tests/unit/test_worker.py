@@ -85,8 +85,7 @@ def test_a_poll_that_was_cut_off_is_told_once_it_is_known(
     async def story() -> int:
         worker = make_worker(make_config(tmp_path), Ledger(error, stands_at), redis=redis)
         before = time.monotonic_ns()
-        ready = await worker._prepared.ready([Batch(0, 100, 108, 8, events.tobytes())])
-        await worker._turn(await worker._due(ready))
+        await worker._turn([Batch(0, 100, 108, 8, events.tobytes())])
         assert worker.counters["resumed"] == 1
         return before
 

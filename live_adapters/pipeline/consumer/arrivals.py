@@ -31,11 +31,8 @@ class Arrivals:
             self._came[batch.partition, batch.next_offset] = (now, UNKNOWN if end is None else end)
 
     def tell(self, pieces: NDArray[np.void]) -> None:
-        """Tells the hop log of a poll's pieces, shape (n,) of PIECE, and forgets what of its partitions lies before their ends."""
-        places = list(zip(pieces["partition"].tolist(), pieces["next_offset"].tolist(), strict=True))
+        """Tells the hop log of a poll's pieces, shape (n,) of PIECE, and forgets what came before."""
+        places = zip(pieces["partition"].tolist(), pieces["next_offset"].tolist(), strict=True)
         found = [(frame, self._came.get(place)) for frame, place in zip(pieces["frame"].tolist(), places, strict=True)]
         self._log.append(np.array([(frame, *came) for frame, came in found if came], dtype=FETCHED))
-        ends: dict[int, int] = {}
-        for partition, end in places:
-            ends[partition] = max(end, ends.get(partition, end))
-        self._came = {place: came for place, came in self._came.items() if place[1] > ends.get(place[0], -1)}
+        self._came.clear()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -20,13 +21,11 @@ from live_adapters.pipeline.consumer.gathering import GatherTime
 from live_adapters.pipeline.consumer.increments import Increments
 from live_adapters.pipeline.consumer.membership import Membership
 from live_adapters.pipeline.consumer.poll import Batch
-from live_adapters.pipeline.consumer.waiting import Waiting
-from live_adapters.pipeline.stores.outbox import cancel
 from sentra_sim.errors import PlantError
 from sentra_sim.scenario import Batcher, ConsumerGroup, only
 from sentra_sim.units import MS_PER_S
 
-POLL_S = 0.2
+POLL_MS = 200
 # How long a broker may hold back an answer without data. Long, because an idle answer is nothing but work.
 FETCH_WAIT_MS = 100
 PARTITION_BYTES = 8 << 20
@@ -44,8 +43,7 @@ log = logging.getLogger(__name__)
 class Source:
     """A member of the consumer group, and the partitions that it reads: while some change hands, the polls of the others go on.
 
-    Fetching goes on while a poll is at work, up to a full poll ahead: aiokafka asks a broker for nothing more until all that it sent
-    is taken, so what comes meanwhile would miss the next poll too. Kafka learns of the offsets once a second, for lag dashboards only.
+    Kafka learns of the offsets once a second, for lag dashboards only.
     """
 
     def __init__(self, config: RunConfig, member: str, assigned: Assigned, revoked: Revoked) -> None:
@@ -59,8 +57,6 @@ class Source:
         self._reached: dict[int, int] = {}
         self._expected: dict[int, int] = {}  # by partition owned, the offset that the next batch must start at
         self._sought: dict[int, int] = {}
-        self._waiting = Waiting(group.max_poll_events)
-        self._fetching: asyncio.Task[None] | None = None
         self._coordinator: int | None = None
         self._committing: asyncio.Task[None] | None = None
         wholebatches.install()
@@ -91,51 +87,60 @@ class Source:
             raise PlantError(f"kafka: must answer, got {error!r}; see `sentra status`") from None
         self._member.start()
         self._committing = asyncio.create_task(self._tell_kafka())
-        self._fetching = asyncio.create_task(self._keep_fetching())
 
     async def poll(self) -> list[Batch]:
-        """Returns the batches that are there, whole, up to `max_poll_events`; nothing after POLL_S without data.
+        """Returns the batches that are there, whole, up to `max_poll_events`; nothing after POLL_MS without data.
 
         When none was there, the first to come is given `gather_s` of company; less when the log has much more (gathering.py).
 
         Raises:
             PlantError: partitions could not be taken over, or Kafka refused.
         """
-        self._check()
-        batches = self._waiting.take(self._max_events)
+        batches = await self._take(0, self._max_events)
         self.gather.see(self.lag_events())
-        if batches or not await self._waiting.come(1, POLL_S):
+        if batches:
             return batches
-        # Full is what another of the gateway's largest batches would overfill.
-        await self._waiting.come(self._max_events - self._batch_events + 1, self.gather.now_s)
-        return self._waiting.take(self._max_events)
+        batches = await self._take(POLL_MS, self._max_events)
+        return batches + await self._gather(self._max_events - sum(batch.count for batch in batches)) if batches else []
 
-    async def _keep_fetching(self) -> None:
-        while True:
-            # Counted in batches; the gateway's largest ones must not exceed the room by more than one.
-            most = max(1, await self._waiting.room() // self._batch_events)
-            fetched = await self._fetch(most)
-            taken = [batch for batches in fetched.values() for batch in batches if self._in_place(batch)]
+    async def _gather(self, room: int) -> list[Batch]:
+        """Takes what comes within `gather_s`, each as it comes: aiokafka fetches nothing more from a broker until it is taken."""
+        batches: list[Batch] = []
+        until = time.monotonic() + self.gather.now_s
+        while room >= self._batch_events and (left_s := until - time.monotonic()) > 0.0:
+            more = await self._take(left_s * MS_PER_S, room)
+            room -= sum(batch.count for batch in more)
+            batches += more
+        return batches
+
+    async def _take(self, wait_ms: float, room: int) -> list[Batch]:
+        batches: list[Batch] = []
+        left = room
+        while left >= self._batch_events or not batches:
+            # Counted in batches; the gateway's largest ones must not exceed the limit.
+            most = max(1, left // self._batch_events)
+            fetched = await self._fetch(wait_ms, most)
+            found = [batch for batches in fetched.values() for batch in batches]
+            taken = [batch for batch in found if self._in_place(batch)]
             self.arrivals.note(taken, self._high_watermark)
-            self._waiting.put(taken)
+            batches += taken
+            if len(found) < most:
+                break
+            left, wait_ms = room - sum(batch.count for batch in batches), 0
+        return batches
 
-    async def _fetch(self, most: int) -> dict[TopicPartition, list[Batch]]:
+    async def _fetch(self, wait_ms: float, most: int) -> dict[TopicPartition, list[Batch]]:
         try:
             fetched: dict[TopicPartition, list[Batch]] = await self._consumer.getmany(
-                timeout_ms=POLL_S * MS_PER_S, max_records=most
+                timeout_ms=wait_ms, max_records=most
             )
         except KafkaError as error:
             raise PlantError(f"kafka: must answer, got {error!r}; see `sentra status`") from None
+        self._member.check()
         return fetched
 
-    def _check(self) -> None:
-        """Raises what ended the membership or the fetches, if something did."""
-        self._member.check()
-        if self._fetching is not None and self._fetching.done():
-            self._fetching.result()
-
     def lag_events(self) -> int:
-        """Returns how many events of the partitions owned wait for a poll, as of each broker's last answer."""
+        """Returns how many events of the partitions owned wait in the log, as of each broker's last answer."""
         return sum(self.lag_by_partition().values())
 
     def lag_by_partition(self) -> dict[int, int]:
@@ -144,7 +149,7 @@ class Source:
         for tp in self._consumer.assignment():
             end, taken = self._consumer.highwater(tp), self._expected.get(tp.partition)
             if end is not None and taken is not None:
-                lag[tp.partition] = max(0, end - taken) + self._waiting.of(tp.partition)
+                lag[tp.partition] = max(0, end - taken)
         return lag
 
     def _high_watermark(self, partition: int) -> int | None:
@@ -153,7 +158,6 @@ class Source:
 
     def go_to(self, offsets: dict[int, int]) -> None:
         """Reads on from these offsets, after PostgreSQL told where its progress really stands."""
-        self._waiting.drop(offsets)
         for tp in self._consumer.assignment():
             if tp.partition in offsets:
                 self._expected[tp.partition] = offsets[tp.partition]
@@ -169,9 +173,10 @@ class Source:
         await self._member.confirm()
 
     async def stop(self) -> None:
-        """Leaves the group. What was fetched ahead stays in the log."""
-        await cancel(*(task for task in (self._fetching, self._committing) if task is not None))
+        """Leaves the group."""
         if self._committing is not None:
+            self._committing.cancel()
+            await asyncio.gather(self._committing, return_exceptions=True)
             await self._commit()
         await self._member.leave()
         await self._consumer.stop()
@@ -187,7 +192,6 @@ class Source:
     async def _lose(self, partitions: set[int]) -> None:
         """Reads partitions no more, then gives them up, after the poll that is at work."""
         self._reading.remove(partitions)
-        self._waiting.drop(partitions)
         for partition in partitions:
             self._expected.pop(partition, None)
         await self._revoked(sorted(partitions))

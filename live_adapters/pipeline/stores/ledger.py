@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from live_adapters.pipeline.consumer.poll import (
     PIECE,
+    Batch,
     Effects,
     Part,
     Poll,
@@ -133,6 +134,11 @@ class Ledger:
         for row in rows:
             own = self.owned[row["part"]]
             own.next_offset, own.sessions = row["next_offset"], unpack_sessions(row["sessions"])
+
+    def takes(self, batch: Batch) -> bool:
+        """Tells whether a batch is of a partition owned and not yet in effect: a rebalance may bring one again."""
+        own = self.owned.get(batch.partition)
+        return own is not None and batch.first_offset >= own.next_offset
 
     def release(self, partitions: Iterable[int]) -> None:
         """Forgets partitions that went to another worker."""

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from live_adapters.pipeline.ingress.intake import Intake
     from live_adapters.pipeline.releases.pricingpool import PricingPool
     from live_adapters.pipeline.subscriber import Deliveries
-    from live_adapters.pipeline.worker import Worker
-    from live_adapters.pipeline.workerstores import Stores
+    from live_adapters.pipeline.worker import Stores, Worker
 
 
 def gateway_metrics(intake: Intake) -> Iterable[Metric]:
