@@ -229,7 +229,7 @@ def parse(arguments: list[str] | None = None) -> Smoke:
     parser = argparse.ArgumentParser(prog="tests.perf.smoke", description=__doc__)
     parser.add_argument("--rate", type=float, default=5_000.0, help="messages/s (5000)")
     parser.add_argument("--seconds", type=float, default=20.0, help="that count (20)")
-    parser.add_argument("--warmup", type=float, default=75.0, help="load before them (10)")
+    parser.add_argument("--warmup", type=float, default=75.0, help="load before them (75)")
     parser.add_argument("--connections", type=int, default=4, help="that share the rate (4)")
     parser.add_argument("--p95-ms", type=float, default=150.0, help="the bound (150)")
     given = parser.parse_args(arguments)
