@@ -97,7 +97,7 @@ def test_a_gateway_that_is_not_there_is_told(config: RunConfig) -> None:
 
 
 def test_a_bound_that_is_none_is_refused() -> None:
-    assert parse([]) == Smoke(5_000.0, 20.0, 10.0, 4, 150.0)
+    assert parse([]) == Smoke(5_000.0, 20.0, 75.0, 4, 150.0)
     with pytest.raises(InputError, match="perf-smoke: p95_ms must be above 0, got 0; mend the value"):
         parse(["--p95-ms", "0"])
 
