@@ -15,10 +15,10 @@ from tests.counted import assert_counted
 from tests.pipelines import BARE, bare, sentra
 from tests.property import vary_hosts
 from tests.property.vary_arrivals import vary_arrivals
+from tests.property.vary_fetches import vary_fetches
 from tests.property.vary_group import vary_group
 from tests.property.vary_log import vary_log
-from tests.property.vary_mechgroup import vary_mechgroup
-from tests.property.vary_mechlog import vary_mechlog
+from tests.property.vary_pressure import vary_pressure
 from tests.property.vary_stores import store_changes, vary_stores
 
 UNEVEN = {
@@ -272,8 +272,8 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     }
     vary_hosts.vary(draw, changes)
     vary_arrivals(draw, changes)
-    vary_mechgroup(draw, changes["stations"])
-    vary_mechlog(draw, changes)
+    vary_pressure(draw, changes["stations"])
+    vary_fetches(draw, changes)
     return bare(changes)
 
 

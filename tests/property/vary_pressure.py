@@ -18,7 +18,7 @@ def backpressures(draw: st.DrawFn) -> dict[str, Any]:
     }
 
 
-def vary_mechgroup(draw: st.DrawFn, stations: dict[str, Any]) -> None:
+def vary_pressure(draw: st.DrawFn, stations: dict[str, Any]) -> None:
     """Adds keys of the batcher and the group, each half of the time."""
     if draw(st.booleans()):
         rules = stations["batcher"].setdefault("admission", {"max_in_flight_events": draw(st.integers(1, 60))})

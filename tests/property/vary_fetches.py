@@ -36,7 +36,7 @@ sizes = st.fixed_dictionaries(
 )
 
 
-def vary_mechlog(draw: st.DrawFn, changes: dict[str, Any]) -> None:
+def vary_fetches(draw: st.DrawFn, changes: dict[str, Any]) -> None:
     """Adds keys to a scenario's changes, each area half of the time."""
     if draw(st.booleans()):
         changes["stations"]["group"] |= draw(waiting)
