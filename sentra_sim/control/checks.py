@@ -11,7 +11,7 @@ from sentra_sim.control.rollout import STABLE, RolloutPolicy
 from sentra_sim.control.scaledobject import HorizontalPodAutoscaler, PrometheusTrigger
 from sentra_sim.control.simulated import KEEP_S, changes_of
 from sentra_sim.engine.change_checks import check_change
-from sentra_sim.engine.plan import has_releases
+from sentra_sim.engine.facts import has_releases
 from sentra_sim.errors import InputError, SentraError
 from sentra_sim.kpi import QUANTILES
 from sentra_sim.scenario import ConsumerGroup, Log, Pool, Scenario, hop_edges, only, processes

@@ -22,7 +22,7 @@ from sentra_sim.control.plant import (
 from sentra_sim.control.recent import Recent
 from sentra_sim.control.shown import Shown
 from sentra_sim.engine import Change, Operation, Plan, Simulation
-from sentra_sim.engine.plan import has_releases
+from sentra_sim.engine.facts import has_releases
 from sentra_sim.errors import PlantError
 from sentra_sim.scenario import ConsumerGroup, Log, Pool, Scenario, only
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from sentra_sim.engine.actors import consumers
-from sentra_sim.engine.plan import broker_name, host_owner, replica_name
+from sentra_sim.engine.owners import broker_name, host_owner, replica_name
 from sentra_sim.engine.trace import process_hosts
 from sentra_sim.scenario import Broadcast, ConsumerGroup, Log, Scenario, only, processes
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sentra_sim.engine.cgroups import Cgroup, cgroups, neighbour_of
-from sentra_sim.engine.plan import LIMIT_PHASE, Plan, host_owner, pause_purpose
+from sentra_sim.engine.owners import host_owner, pause_purpose
+from sentra_sim.engine.plan import LIMIT_PHASE, Plan
 from sentra_sim.scenario.schema import Delay, Neighbour, Pause
 
 Row = dict[str, float]

@@ -9,7 +9,8 @@ import numpy as np
 from sentra_sim.engine.cgroups import first_cgroups
 from sentra_sim.engine.network import ways
 from sentra_sim.engine.numbers import Numbers
-from sentra_sim.engine.plan import Plan, station_of
+from sentra_sim.engine.owners import station_of
+from sentra_sim.engine.plan import Plan
 from sentra_sim.scenario import Broadcast, Log, Scenario
 from sentra_sim.scenario.schema import AnyStation, Delay, Demand
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.engine.plan import Plan, has_poison, has_releases
+from sentra_sim.engine.facts import has_poison, has_releases
+from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.trace import DLQ, LOST
 from sentra_sim.scenario import ConsumerGroup, Source, only
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.plan import tells_events_apart
+from sentra_sim.engine.facts import tells_events_apart
 from sentra_sim.scenario import ConsumerGroup, Scenario, Store, hop_edges, only
 from sentra_sim.scenario.topology import successors
 

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from sentra_sim.engine.compiled.layout import RELEASE, ROOM, rows_of
 from sentra_sim.engine.compiled.numbering import Row
-from sentra_sim.engine.plan import Plan, release_name
+from sentra_sim.engine.owners import release_name
+from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.trace import RELEASE_JOB
 from sentra_sim.scenario import Pool
 from sentra_sim.scenario.keys import PLACES

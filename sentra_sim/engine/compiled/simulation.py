@@ -20,7 +20,8 @@ from sentra_sim.engine.compiled.sinks import (
 )
 from sentra_sim.engine.compiled.supply import Supply
 from sentra_sim.engine.compiled.tables import Tables, build_tables
-from sentra_sim.engine.plan import Plan, is_tracked
+from sentra_sim.engine.facts import is_tracked
+from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.statistics import Statistics
 from sentra_sim.engine.tallies import tallies_of
 from sentra_sim.engine.trace import NOT_TAKEN, Rows, Trace, View, clip_attempts, host_busy, settle, used_seconds

@@ -32,16 +32,10 @@ from sentra_sim.engine.compiled.layout import (
 )
 from sentra_sim.engine.compiled.numbering import Numbering, Row
 from sentra_sim.engine.compiled.store_tables import StoreRoles, StoreRows
-from sentra_sim.engine.plan import (
-    HEARTBEAT,
-    SIZE,
-    Plan,
-    background_owners,
-    background_purpose,
-    backs_off,
-    broker_name,
-    replica_name,
-)
+from sentra_sim.engine.facts import backs_off
+from sentra_sim.engine.owners import background_owners, background_purpose, broker_name, replica_name
+from sentra_sim.engine.plan import HEARTBEAT, Plan
+from sentra_sim.engine.streams import SIZE
 from sentra_sim.scenario import Batcher, Broadcast, ConsumerGroup, Log, Pool, Source, Store, hop_edges, only
 from sentra_sim.scenario.schema import Delay
 

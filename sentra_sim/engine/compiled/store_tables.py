@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sentra_sim.engine.audience import groups_of
-from sentra_sim.engine.plan import Plan, blocking_purpose, child_purpose
+from sentra_sim.engine.owners import blocking_purpose, child_purpose
+from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.tallies import TIERS
 from sentra_sim.scenario import Store
 from sentra_sim.scenario.schema import Delay, Demand, Recovery, Subscribers

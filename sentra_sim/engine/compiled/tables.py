@@ -56,7 +56,9 @@ from sentra_sim.engine.compiled.recyclable import hop_calls, recycles
 from sentra_sim.engine.compiled.release_tables import ReleaseRows
 from sentra_sim.engine.compiled.station_tables import StationRows
 from sentra_sim.engine.compiled.tracking import pressed, tracking_arrays, tracking_settings
-from sentra_sim.engine.plan import LAG_POLLS, LOSS, Plan, calls_may_fail
+from sentra_sim.engine.facts import calls_may_fail
+from sentra_sim.engine.plan import LAG_POLLS, Plan
+from sentra_sim.engine.streams import LOSS
 from sentra_sim.engine.tallies import TIERS
 from sentra_sim.scenario import Batcher, ConsumerGroup, Log, only
 from sentra_sim.scenario.schema import Delay

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sentra_sim.engine.admission import tenant_bounds
-from sentra_sim.engine.plan import Plan, is_tracked, most_sends
+from sentra_sim.engine.facts import is_tracked, most_sends
+from sentra_sim.engine.plan import Plan
 from sentra_sim.scenario import Batcher, Source, only
 from sentra_sim.scenario.schema import Admission
 

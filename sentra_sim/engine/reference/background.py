@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.plan import background_owners, background_purpose
+from sentra_sim.engine.owners import background_owners, background_purpose
 from sentra_sim.engine.reference.hosts import Thread
 from sentra_sim.engine.reference.world import Process, World
 from sentra_sim.scenario import Log

@@ -9,7 +9,9 @@ from collections.abc import Generator
 
 import simpy
 
-from sentra_sim.engine.plan import GROWING_POLLS, HEARTBEAT, LAG_POLLS, backs_off, replica_name
+from sentra_sim.engine.facts import backs_off
+from sentra_sim.engine.owners import replica_name
+from sentra_sim.engine.plan import GROWING_POLLS, HEARTBEAT, LAG_POLLS
 from sentra_sim.engine.reference.calls import Breaker
 from sentra_sim.engine.reference.hosts import Draws
 from sentra_sim.engine.reference.member import Member

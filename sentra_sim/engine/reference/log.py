@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import simpy
 
-from sentra_sim.engine.plan import broker_name
+from sentra_sim.engine.owners import broker_name
 from sentra_sim.engine.reference.cluster import Cluster
 from sentra_sim.engine.reference.consumers import ConsumerModel
 from sentra_sim.engine.reference.fetches import ConsumerFetches

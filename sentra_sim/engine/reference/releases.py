@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sentra_sim.engine.plan import release_name
+from sentra_sim.engine.owners import release_name
 from sentra_sim.engine.reference.hosts import Draws
 from sentra_sim.engine.reference.served import ServedModel
 from sentra_sim.engine.reference.world import Batch, Frame, Process, World

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sentra_sim.engine.plan import blocking_purpose, child_purpose
+from sentra_sim.engine.owners import blocking_purpose, child_purpose
 from sentra_sim.engine.reference.checkpoints import Checkpoints
 from sentra_sim.engine.reference.hosts import Draws, Thread, Work
 from sentra_sim.engine.reference.relay import RelayModel

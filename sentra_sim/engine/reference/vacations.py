@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sentra_sim.engine.cgroups import cgroups, neighbour_of
-from sentra_sim.engine.plan import ENDLESS_S, host_owner, pause_purpose
+from sentra_sim.engine.owners import host_owner, pause_purpose
+from sentra_sim.engine.plan import ENDLESS_S
 from sentra_sim.engine.reference.hosts import Cgroup, Draws, Thread
 from sentra_sim.engine.reference.world import Process, World
 from sentra_sim.scenario.schema import Delay, Neighbour, Pause

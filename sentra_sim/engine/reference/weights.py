@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from itertools import accumulate
 
-from sentra_sim.engine.plan import SIZE
 from sentra_sim.engine.reference.hosts import Draws
 from sentra_sim.engine.reference.world import Frame, World
+from sentra_sim.engine.streams import SIZE
 from sentra_sim.scenario import Batcher, only
 
 

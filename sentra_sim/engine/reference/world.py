@@ -15,13 +15,15 @@ from sentra_sim.engine.cgroups import Cgroup as CgroupSpec
 from sentra_sim.engine.cgroups import accounts, cgroups, first_cgroups
 from sentra_sim.engine.network import ways
 from sentra_sim.engine.numbers import Numbers
-from sentra_sim.engine.plan import LIMIT_PHASE, LOSS, Plan, station_of
+from sentra_sim.engine.owners import station_of
+from sentra_sim.engine.plan import LIMIT_PHASE, Plan
 from sentra_sim.engine.reference.hosts import Cgroup, Draws, Host, Thread, Work
 from sentra_sim.engine.reference.limits import Limit
 from sentra_sim.engine.reference.network import Link, crossing_s
 from sentra_sim.engine.reference.poison import Poison
 from sentra_sim.engine.reference.sharing import SharingHost
 from sentra_sim.engine.reference.slicing import SliceHost
+from sentra_sim.engine.streams import LOSS
 from sentra_sim.engine.tallies import tallies_of
 from sentra_sim.engine.trace import DUPLICATE, OPEN, RELEASE_JOB, Trace, clip_attempts, host_busy, settle, used_seconds
 from sentra_sim.scenario import ConsumerGroup, hop_edges, only, processes
