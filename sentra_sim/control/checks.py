@@ -14,7 +14,7 @@ from sentra_sim.engine.change_checks import check_change
 from sentra_sim.engine.facts import has_releases
 from sentra_sim.errors import InputError, SentraError
 from sentra_sim.kpi import QUANTILES
-from sentra_sim.scenario import ConsumerGroup, Log, Pool, Scenario, hop_edges, only, processes
+from sentra_sim.scenario import ConsumerGroup, Pool, Scenario, hop_edges, only, processes, with_room
 from sentra_sim.scenario.complaints import nearest
 
 OF_A_RELEASE = ("priced_eps", "error_rate", "job_p95_s")  # a live plant alone shows these, by release
@@ -31,7 +31,7 @@ def check_control(control: Control, scenario: Scenario, *, seconds: float) -> li
     """
     return [
         *_defects(control, scenario),
-        *_faults(control, _roomy(control, scenario), seconds),
+        *_faults(control, with_room(scenario, control.most_workers), seconds),  # whom a fault is of may start later
         *_autoscaler(control, scenario),
         *(_rollout(control.file.rollout, control, scenario, seconds) if control.file.rollout else ()),
     ]
@@ -68,15 +68,6 @@ def _defects(control: Control, scenario: Scenario) -> Iterator[str]:
         )
 
 
-def _roomy(control: Control, scenario: Scenario) -> Scenario:
-    """Returns the scenario with room for as many workers as somebody may want: whom a fault is of may start later."""
-    name, group = only(scenario, ConsumerGroup)
-    wanted = [fault.count for _, fault in control.file.named_faults() if fault.action == "workers"]
-    most = max([group.most_replicas, *wanted, *([control.rule.spec.most] if control.rule else ())])
-    stations = {**scenario.stations, name: group.model_copy(update={"max_replicas": most})}
-    return scenario.model_copy(update={"stations": stations})
-
-
 def _faults(control: Control, scenario: Scenario, seconds: float) -> Iterator[str]:
     for place, fault in control.file.named_faults():
         where, end = f"{control.place}: {place}", fault.end() if fault.for_s is not None else None
@@ -86,11 +77,10 @@ def _faults(control: Control, scenario: Scenario, seconds: float) -> Iterator[st
         if at_s >= seconds:
             yield f"{where}.at_s: should be < the run's {seconds:g} s, got {at_s:g}; it never happens: run for longer"
         yield from _left_out(fault, where)
-        partitions = only(scenario, Log)[1].partitions
-        if fault.action == "workers" and fault.count > partitions:
-            yield (
-                f"{where}.count: should be <= the log's partitions ({partitions}), got {fault.count}; "
-                f"{fault.count - partitions} of the consumers would be idle: lower it"
+        most = only(scenario, ConsumerGroup)[1].most_replicas
+        if fault.action == "workers" and fault.count > most:
+            raise InputError(
+                f"{where}.count: must be at most a worker for each of the log's partitions ({most}), got {fault.count}; lower it"
             )
 
 

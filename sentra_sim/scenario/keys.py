@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 PLACES = 2**53  # a weight is a double: finer places could not be told apart
-GUIDE_ROWS = 1 << 15
 
 
 def key_weights(keys: int, skew: float, tenant_weights: Sequence[float] = ()) -> NDArray[np.float64]:
@@ -64,22 +63,6 @@ def draw_keys(count: int, law: KeyLaw, rng: np.random.Generator) -> NDArray[np.u
         keys[short] += 1
         short = short[law.edges[keys[short]] <= drawn[short]]
     return np.minimum(keys, len(law.edges) - 2).astype(np.uint32)
-
-
-def _guided(edges: NDArray[np.float64], uniform: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Does what `np.searchsorted(edges, uniform, side="right")` does, some times as fast where there are many to look up.
-
-    A table tells where to begin (Chen & Asau, "On generating random variates from an empirical distribution", 1974); its rows are
-    a power of two, so that a number's row is exact.
-    """
-    table = np.searchsorted(edges, np.arange(GUIDE_ROWS) / GUIDE_ROWS, side="right")
-    bounds = np.append(edges, np.inf)
-    found = table[(uniform * GUIDE_ROWS).astype(np.intp)]
-    low = np.flatnonzero(bounds[found] <= uniform)
-    while len(low):
-        found[low] += 1
-        low = low[bounds[found[low]] <= uniform[low]]
-    return found
 
 
 def partition_of(keys: NDArray[np.uint32], partitions: int) -> NDArray[np.int16]:

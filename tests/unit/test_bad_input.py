@@ -232,6 +232,10 @@ def timetable(**fault: Any) -> dict[str, Any]:
         ),
         (timetable(action="speed", host="bx"), "faults.timetable.0.host: speed: must be of a host, got 'bx'; "),
         (
+            timetable(action="workers", count=9),
+            "faults.timetable.0.count: must be at most a worker for each of the log's partitions (6), got 9; lower it",
+        ),
+        (
             timetable(action="kill", process="worker", latency_s=3),
             "faults.timetable.0: must have no latency_s with the action kill, which has no such key, got {",
         ),
