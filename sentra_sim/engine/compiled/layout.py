@@ -75,7 +75,7 @@ STATE = _record(
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
 NUMBER = _record("", "value")
-EVENT = _record("seq kind subject detail", "time")
+EVENT = _record("seq what detail", "time")  # in the calendar `what` is a kind and its subject; a vector for `copy_entry`
 HOST = _record(
     "cores ps idle low_running starts alarm watched limited down stalls all_cores",
     "slice speed clock first_speed network loss",
@@ -162,7 +162,7 @@ FETCH = _record("head tail answer away timed answers broker follower bunch", "mi
 # What there can be more of, beside numbers, of which there is a stream each from 0 on.
 FRAMES, POLLS, TAKEN, REQUESTS, LISTED, LOAD, CALENDAR, NODES, RELEASE_JOBS, SEGMENTS = np.arange(-10, 0)
 ROOM = 256  # calendar entries and queued jobs that there is room for at first; a power of two
-SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
+SOON = 64  # calendar entries in the sorted list; one more row takes what comes from the heap
 
 COOPERATIVE, EAGER, STATIC = range(3)  # how partitions change hands
 PROTOCOLS = {"cooperative": COOPERATIVE, "eager": EAGER, "static": STATIC}
@@ -193,6 +193,6 @@ def free_rows(kind: np.dtype[np.void], room: int, first: int = 0) -> Table:
 def rows_of(kind: np.dtype[np.void], rows: list[dict[str, float]]) -> Table:
     """Makes a table; what a row does not name is 0."""
     table = np.zeros(len(rows), kind)
-    for name in kind.names or ():
+    for name in dict.fromkeys(name for row in rows for name in row):
         table[name] = [row.get(name, 0) for row in rows]
     return table

@@ -31,10 +31,12 @@ from sentra_sim.engine.compiled.calendar import (
     WAKE,
     WRITER_DUE,
     WRITER_WOKEN,
+    kind_of,
     next_is_due,
     next_time,
     pop,
     push,
+    subject_of,
 )
 from sentra_sim.engine.compiled.consumers import replied, resume
 from sentra_sim.engine.compiled.hosts import charge_unfinished, end_slice, leave_sharing
@@ -147,7 +149,7 @@ def play_until(tables: Any, end: float) -> None:
                 return
             entry = pop(sim)
             sim.now = entry.time
-        kind, subject, detail = entry.kind, entry.subject, entry.detail
+        kind, subject, detail = kind_of(entry), subject_of(entry), entry.detail
         _dispatch(sim, kind, subject, detail)
 
 
