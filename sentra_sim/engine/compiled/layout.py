@@ -32,11 +32,11 @@ ADDRESSES = (
     "fetches size_classes_table parts segments "
     "messages event_copies frame_copies frame_repeats event_key event_message tenants buckets pressures acked_frames "
     "event_poison frame_poison "
-    "supply due_partitions hop_calls"
+    "supply due_partitions hop_calls apart cores"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count event_count "
-    "hop_count second_count partition_count release_job_room cgroup_count vacation_count store_count edge_count"
+    "hop_count second_count partition_count release_job_room cgroup_count vacation_count store_count edge_count apart_count"
 )
 
 
@@ -158,6 +158,8 @@ EDGE = _record(
 )
 SLOW_CLASS = _record("edge connected", "part share clients backoff unsent behind missed clock left")
 COMMAND = _record("work child thread store running", "every first")
+APART = _record("station host process first threads before busy starts", "clock")  # a station played apart
+CORE = _record("poll start_number", "start end left ran")  # of one
 FETCH = _record("head tail answer away timed answers broker follower bunch", "min_bytes bytes since wait")
 
 
@@ -174,7 +176,7 @@ SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK, SPLITS, NEI
 SESSION, CHILD, RELAY, INSERT, MERGE, FAN, CLIENT = range(11, 18)
 
 # Intakes of stations: what happens to a poll that is handed to one.
-QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL, COLUMNAR_STORE = range(5)
+QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL, COLUMNAR_STORE, SET_APART = range(6)
 
 ACKS_NONE, ACKS_LEADER, ACKS_ALL = range(3)
 BUNCH = 2  # in `catch_up` of a request: it is what a follower's fetch brings

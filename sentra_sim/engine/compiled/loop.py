@@ -6,6 +6,7 @@ from typing import Any
 
 import numba
 
+from sentra_sim.engine.compiled.apart import charge_cut_off, play_apart
 from sentra_sim.engine.compiled.background import tick, tick_wait
 from sentra_sim.engine.compiled.batcher import count_open, tick_linger
 from sentra_sim.engine.compiled.calendar import (
@@ -157,6 +158,8 @@ def play_until(tables: Any, end: float) -> None:
 def finish(tables: Any) -> None:
     """Accounts for what the end of the run finds unfinished."""
     sim = tables[0]
+    play_apart(tables)
+    charge_cut_off(sim)
     charge_unfinished(sim)
     count_open(sim)
     end_pressure(sim)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentra_sim.engine.compiled.apart import play_apart
 from sentra_sim.engine.compiled.layout import (
     CALENDAR,
     EVENT,
@@ -145,6 +146,8 @@ class Supply:
         os._exit(1)  # going back would write beyond a table's end
 
     def _provide(self, what: int) -> None:
+        if what in (FRAMES, POLLS, TAKEN):
+            play_apart(self._state)  # what is over, these rows of which may be used again, is found by its hops
         if what < 0:
             self._answers[what]()
             return
