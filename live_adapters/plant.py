@@ -18,6 +18,7 @@ from sentra_sim.control.plant import (
     Pause,
     Restart,
     Resume,
+    SetReplicas,
     SetSpeed,
     SetWeights,
     SetWorkers,
@@ -73,7 +74,7 @@ class LivePlant:
                 self._session.set_workers(count)
             case SetWeights():
                 asyncio.run(self._set_weights(action))
-            case Burden() | SetSpeed():
+            case Burden() | SetSpeed() | SetReplicas():
                 raise PlantError(
                     f"plant: must be an action on a real pipeline, got {type(action).__name__}; plant a release with the defect"
                 )

@@ -60,7 +60,7 @@ def measure(options: Namespace) -> int:
     warnings = advise(options, scenario)
     with (
         notifier.notifying(options.notify) as webhook,
-        controlled(options.control) as control,
+        controlled(options.control, live_as=scenario) as control,
         measuring(options.warmup + seconds, quiet=options.json) as report,
     ):
         run = play(

@@ -87,6 +87,14 @@ class SetWorkers:
 
 
 @dataclass(frozen=True)
+class SetReplicas:
+    """Sets how many replicas of a store share its writing; of a simulated plant only."""
+
+    store: str
+    count: int
+
+
+@dataclass(frozen=True)
 class Burden:
     """Multiplies the CPU demands of a station, 1 for as they are; of a simulated plant only."""
 
@@ -102,7 +110,21 @@ class SetSpeed:
     speed: float
 
 
-Action = Kill | Start | Restart | Pause | Resume | SetWeights | Partition | Slow | Heal | SetWorkers | Burden | SetSpeed
+Action = (
+    Kill
+    | Start
+    | Restart
+    | Pause
+    | Resume
+    | SetWeights
+    | Partition
+    | Slow
+    | Heal
+    | SetWorkers
+    | SetReplicas
+    | Burden
+    | SetSpeed
+)
 
 
 class Plant(Protocol):
@@ -118,6 +140,7 @@ class Plant(Protocol):
     | `lag_events`, `lag_s`, `lag_partitions` | acknowledged and not taken, now: events, age of the oldest, partitions with any |
     | `cpu_cores`, `<process>.cpu_cores` | cores kept busy |
     | `workers`, `partitions` | of the consumer group and its log, now |
+    | `<store>.replicas`, `<store>.backlog_events` | of a store that may have more, now; events that came to it and are not visible |
     | `<release>.<name>` | the same of the frames of one release |
     """
 

@@ -13,6 +13,7 @@ from sentra_sim.control.plant import (
     Pause,
     Restart,
     Resume,
+    SetReplicas,
     SetSpeed,
     SetWeights,
     SetWorkers,
@@ -20,7 +21,7 @@ from sentra_sim.control.plant import (
     Start,
 )
 from sentra_sim.control.recent import Recent
-from sentra_sim.control.shown import Shown
+from sentra_sim.control.shown import Shown, scalable_stores
 from sentra_sim.engine import Change, Operation, Plan, Simulation
 from sentra_sim.engine.facts import has_releases
 from sentra_sim.errors import PlantError
@@ -56,6 +57,7 @@ class SimulatedPlant:
         group = only(plan.scenario, ConsumerGroup)[1]
         self._workers = float(group.replicas)
         self._partitions = float(only(plan.scenario, Log)[1].partitions)
+        self._replicas = {name: float(store.replicas) for name, store in scalable_stores(plan.scenario).items()}
 
     def metrics(self, window_s: float) -> dict[str, float]:
         """Returns what passed in the last `window_s` seconds, since the load's start at the longest.
@@ -73,6 +75,7 @@ class SimulatedPlant:
         start_s = max(0.0, end_s - window_s)
         passed, shown = self._recent.look(view, start_s), self._shown
         found = shown.lag(passed, end_s) | {"workers": self._workers, "partitions": self._partitions}
+        found |= {f"{name}.replicas": count for name, count in self._replicas.items()} | shown.backlogs(passed)
         if end_s > start_s:
             found |= shown.rates(passed, self._recent.dropped(start_s), start_s, end_s) | shown.times(
                 passed, start_s, end_s
@@ -94,6 +97,8 @@ class SimulatedPlant:
             self._simulation.apply(change)
         if isinstance(action, SetWorkers):
             self._workers = float(action.count)
+        elif isinstance(action, SetReplicas):
+            self._replicas[action.store] = float(action.count)
 
 
 def changes_of(
@@ -113,7 +118,7 @@ def changes_of(
     return [Change(at_s, operation, subject, value) for operation, subject, value in _rows(action, scenario)]
 
 
-def _rows(action: Action, scenario: Scenario) -> Sequence[tuple[Operation, str, float]]:  # noqa: PLR0911 - one branch an action
+def _rows(action: Action, scenario: Scenario) -> Sequence[tuple[Operation, str, float]]:  # noqa: PLR0911, PLR0912 - one branch an action
     """Returns operation, subject and value of the changes that an action is."""
     match action:
         case Kill(process):
@@ -134,6 +139,8 @@ def _rows(action: Action, scenario: Scenario) -> Sequence[tuple[Operation, str, 
             return [("heal", process, 0.0)]
         case SetWorkers(count):
             return [("replicas", only(scenario, ConsumerGroup)[0], float(count))]
+        case SetReplicas(store, count):
+            return [("store-replicas", store, float(count))]
         case SetWeights(weights):
             return _weights(weights, scenario)
         case Burden(station, factor):
