@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sentra_sim.engine.reference.member import Member
-from sentra_sim.engine.reference.world import World
+from sentra_sim.engine.reference.world import Frame, World
+from sentra_sim.scenario import ConsumerGroup
 
-if TYPE_CHECKING:
-    from sentra_sim.engine.reference.consumers import ConsumerModel
+
+class Group(Protocol):
+    """The consumers, whose polls go on whoever owns what."""
+
+    spec: ConsumerGroup
+    members: list[Member]
+    owner: list[int]
+    orphans: deque[Frame]
+
+    def begin(self, member: Member) -> None:
+        """Begins the poll loop of a consumer's process."""
+
+    def offer(self, frame: Frame) -> None:
+        """Offers a frame to the consumer that owns its partition, or keeps it for who will."""
 
 
 class Membership:
     """The group's coordinator and the consumers' side of its protocol."""
 
-    def __init__(self, world: World, group: ConsumerModel) -> None:
+    def __init__(self, world: World, group: Group) -> None:
         self.world, self.group, self.spec = world, group, group.spec
         self.members = group.members
         partitions = len(group.owner)
