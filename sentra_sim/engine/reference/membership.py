@@ -3,28 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Iterable
-from typing import Protocol
 
-from sentra_sim.engine.reference.member import Member
-from sentra_sim.engine.reference.world import Frame, World
-from sentra_sim.scenario import ConsumerGroup
-
-
-class Group(Protocol):
-    """The consumers, whose polls go on whoever owns what."""
-
-    spec: ConsumerGroup
-    members: list[Member]
-    owner: list[int]
-    orphans: deque[Frame]
-
-    def begin(self, member: Member) -> None:
-        """Begins the poll loop of a consumer's process."""
-
-    def offer(self, frame: Frame) -> None:
-        """Offers a frame to the consumer that owns its partition, or keeps it for who will."""
+from sentra_sim.engine.reference.member import Group, Member
+from sentra_sim.engine.reference.world import World
 
 
 class Membership:
