@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from sentra_sim.control.faults import Fault
 from sentra_sim.control.file import Control
-from sentra_sim.control.plant import Action, SetWeights, SetWorkers, Slow
+from sentra_sim.control.plant import KEEP_S, Action, SetWeights, SetWorkers, Slow
 from sentra_sim.control.rollout import STABLE, RolloutPolicy
 from sentra_sim.control.scaledobject import HorizontalPodAutoscaler, PrometheusTrigger, ScaledObject
 from sentra_sim.control.shown import scalable_stores
-from sentra_sim.control.simulated import KEEP_S, changes_of
+from sentra_sim.control.simulated import changes_of
 from sentra_sim.engine.change_checks import check_change
 from sentra_sim.engine.facts import has_releases
 from sentra_sim.errors import InputError, SentraError

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from sentra_sim.errors import PlantError
+
+KEEP_S = 300.0  # the longest window that somebody may ask a plant for
+
 
 @dataclass(frozen=True)
 class Kill:
@@ -151,3 +155,13 @@ class Plant(Protocol):
     def apply(self, action: Action) -> None:
         """Does one action; raises PlantError when the plant cannot."""
         ...
+
+
+def check_window(window_s: float) -> None:
+    """Refuses a window of which a plant does not keep what passed.
+
+    Raises:
+        PlantError: the window is none, or longer than is kept.
+    """
+    if not 0.0 < window_s <= KEEP_S:
+        raise PlantError(f"plant: window_s must be above 0 and at most {KEEP_S:.0f}, got {window_s:g}; ask for less")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from sentra_sim.control.plant import (
+    KEEP_S,
     Action,
     Burden,
     Heal,
@@ -19,6 +20,7 @@ from sentra_sim.control.plant import (
     SetWorkers,
     Slow,
     Start,
+    check_window,
 )
 from sentra_sim.control.recent import Recent
 from sentra_sim.control.shown import Shown, scalable_stores
@@ -27,7 +29,6 @@ from sentra_sim.engine.facts import has_releases
 from sentra_sim.errors import PlantError
 from sentra_sim.scenario import ConsumerGroup, Log, Pool, Scenario, only
 
-KEEP_S = 300.0  # the longest window that a controller may ask for
 STABLE = "stable"
 
 
@@ -65,10 +66,7 @@ class SimulatedPlant:
         Raises:
             PlantError: the window is none, or longer than is kept.
         """
-        if not 0.0 < window_s <= KEEP_S:
-            raise PlantError(
-                f"plant: window_s must be above 0 and at most {KEEP_S:.0f}, got {window_s:g}; ask for less"
-            )
+        check_window(window_s)
         self._simulation.advance(self._clock())
         view = self._simulation.view()
         end_s = view.now_s
