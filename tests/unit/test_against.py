@@ -71,7 +71,7 @@ def test_a_station_of_another_name_draws_other_numbers_and_the_rest_the_same() -
 
 
 def test_a_load_that_only_the_other_cannot_carry_is_said_of_the_other() -> None:
-    found = against(sentra(), sentra("stations.pricing.demand.event_s=4e-3"), seconds=5.0)
+    found = against(sentra(), sentra("stations.pricing.demand.event_s=400e-6"), seconds=6.0, warmup_s=0.5)
     assert found.saturated[0] == {}
     assert found.saturated[1]
     assert (found.differences, found.reached) == ({}, False)
@@ -86,14 +86,14 @@ def test_pilots_are_not_played_again_unless_more_is_cut_off(monkeypatch: pytest.
         return play(scenario, **options)
 
     monkeypatch.setattr(replications, "simulate", counted)
-    options: dict[str, Any] = {"relative": 0.5, "seconds": 0.2, "warmup_s": 0.2, "seed": 1, "most": 10}
+    options: dict[str, Any] = {"relative": 0.5, "seconds": 1.0, "warmup_s": 0.5, "seed": 1, "most": 10}
     monkeypatch.setattr(replications, "warmup_cut", lambda _: 0)
     replications.simulate_until(sentra(), engine="reference", **options)
     assert seeds == list(range(1, 11))
     seeds.clear()
     monkeypatch.setattr(replications, "warmup_cut", lambda _: 3)
     found = replications.simulate_until(sentra(), engine="reference", **options)
-    assert found.warmup_s == pytest.approx(0.5)
+    assert found.warmup_s == pytest.approx(0.8)
     assert seeds == [*range(1, 6), *range(1, 11)]
 
 
