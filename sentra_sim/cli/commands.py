@@ -89,6 +89,7 @@ def measure(options: Namespace) -> int:
 
 def simulate(options: Namespace) -> int:
     """Writes a simulated run."""
+    from sentra_sim.cli import against
     from sentra_sim.cli.advise import advise
     from sentra_sim.cli.control import controlled
     from sentra_sim.cli.runtables import print_run
@@ -99,12 +100,19 @@ def simulate(options: Namespace) -> int:
 
     scenario = _scenario(options)
     seconds = window_s(options, scenario)
+    other = _other_scenario(options) if against.wanted(options) else None
     refuse_existing(options.output, replace=options.replace)
     warnings, digest = advise(options, scenario), None
     if options.twin is not None:
         from sentra_sim.twin import apply_twin, load_twin, twin_hash
 
-        scenario, digest = apply_twin(load_twin(options.twin), scenario), twin_hash(options.twin)
+        twin, digest = load_twin(options.twin), twin_hash(options.twin)
+        scenario = apply_twin(twin, scenario)
+        other = apply_twin(twin, other) if other else None
+    if other:
+        return against.compare(
+            options, scenario, other, seconds=seconds, seed=_seed(options, scenario), twin=digest, warnings=warnings
+        )
     if options.until_half_width is not None:
         from sentra_sim.cli.precision import replicate
 
@@ -250,6 +258,14 @@ def _scenario(options: Namespace) -> Scenario:
         arrivals=options.arrivals,
         steps=parse_steps(options.steps),
     )
+
+
+def _other_scenario(options: Namespace) -> Scenario:
+    """Returns what the scenario is compared with, under the same load options."""
+    from sentra_sim.scenario.settings import with_settings
+
+    other = _scenario(Namespace(**vars(options) | {"scenario": options.against or options.scenario}))
+    return with_settings(other, options.against_set, place="--against-set") if options.against_set else other
 
 
 def _gateway_rules(options: Namespace, scenario: Scenario) -> Any:

@@ -118,6 +118,16 @@ def _runs(group: argparse._SubParsersAction[Parser]) -> None:
     simulate.add_argument(
         "--max-replications", type=int, metavar="N", default=1000, help="give up after so many of them (1000)"
     )
+    simulate.add_argument(
+        "--against", type=Path, metavar="SCENARIO", help="with --until-half-width: compare with this one, seed by seed"
+    )
+    simulate.add_argument(
+        "--against-set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="compare with the scenario with a key set, for example stations.worker.replicas=2; may be repeated",
+    )
     simulate.add_argument("--control", type=Path, metavar="FILE", help=CONTROL_HELP)
     kpi = _command(group, "kpi", commands.kpi, "show the KPIs of a run against its SLO")
     kpi.add_argument("run_folder", metavar="RUN", type=Path)

@@ -35,6 +35,20 @@ def parse_share(text: str) -> float:
     return share
 
 
+def check_options(options: Namespace) -> None:
+    """Checks that there may be replications enough for an interval, and that nothing else drives them.
+
+    Raises:
+        InputError: fewer than two, or a control file.
+    """
+    if options.control is not None:
+        raise InputError(
+            f"--control: must not be given with --until-half-width, got {options.control}; leave one of them out"
+        )
+    if options.max_replications < 2:
+        raise InputError(f"--max-replications: must be at least 2, got {options.max_replications}; write 1000")
+
+
 def replicate(
     options: Namespace, scenario: Scenario, *, seconds: float, seed: int, twin: str | None, warnings: Sequence[str] = ()
 ) -> int:
@@ -47,9 +61,8 @@ def replicate(
     from sentra_sim.records import write_run
 
     relative = parse_share(options.until_half_width)
-    if options.max_replications < 2:
-        raise InputError(f"--max-replications: must be at least 2, got {options.max_replications}; write 1000")
-    with _progress(relative, quiet=options.json) as tell:
+    check_options(options)
+    with progress(relative, quiet=options.json) as tell:
         found = simulate_until(
             scenario,
             relative=relative,
@@ -73,7 +86,8 @@ def replicate(
 
 
 @contextmanager
-def _progress(relative: float, *, quiet: bool) -> Iterator[Tell]:
+def progress(relative: float, *, quiet: bool) -> Iterator[Tell]:
+    """Shows on a terminal how far the replications are; gives what is to be told of them."""
     if quiet:
         yield lambda count, widest: None
         return

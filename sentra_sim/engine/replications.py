@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sentra_sim.engine.run import Engine, simulate
 from sentra_sim.errors import InputError
@@ -36,6 +37,53 @@ class Replicated:
     warmup_s: float
     first: tuple[Tables, Manifest]
     saturated: dict[str, float] = field(default_factory=dict)
+
+
+class Replications:
+    """A scenario's replications by number, number i with the seed `seed` + i; the first few are pilots, and not played again.
+
+    `warmup_s`: what is cut off each. `first`: number 0 as a run. `saturated`: as of `Replicated`, when every pilot is.
+
+    Raises:
+        InputError: the scenario has no latency KPI, a length is not positive, or there is no such engine.
+    """
+
+    def __init__(
+        self, scenario: Scenario, *, seconds: float, warmup_s: float, seed: int, engine: Engine, twin: str | None
+    ) -> None:
+        if not scenario.kpis:
+            raise InputError(f"{scenario.name}: kpis: must name a latency for a precision of it, got none; add e2e")
+        self.warmup_s = warmup_s
+        self._scenario, self._seconds, self._seed, self._engine, self._twin = scenario, seconds, seed, engine, twin
+        self.first = self._play(0)
+        self._lines = [_line(self.first), *(_line(self._play(number)) for number in range(1, PILOTS))]
+        self.saturated = saturated_hops(_run(self.first)) if _saturated(scenario, self._lines) else {}
+
+    def transient_s(self) -> float:
+        """Returns for how long the pilots' windows still show how their runs began, s."""
+        return _transient_s(self._scenario, self._lines)
+
+    def cut(self, more_s: float) -> None:
+        """Cuts so much more off each replication; the pilots are replications as they are when that is nothing."""
+        if more_s > 0.0:
+            self.warmup_s += more_s
+            self.first = self._play(0)
+            self._lines = [_line(self.first)]
+
+    def sample(self, number: int) -> dict[str, NDArray[np.float64]]:
+        """Returns the latencies of a replication's events by KPI, s."""
+        line = self._lines[number] if number < len(self._lines) else _line(self._play(number))
+        return {name: line.span(span.start, span.end) for name, span in self._scenario.kpis.items()}
+
+    def _play(self, number: int) -> tuple[Tables, Manifest]:
+        return simulate(
+            self._scenario,
+            seconds=self._seconds,
+            warmup_s=self.warmup_s,
+            seed=self._seed + number,
+            engine=self._engine,
+            twin=self._twin,
+        )
 
 
 def simulate_until(
@@ -69,27 +117,14 @@ def simulate_until(
     Raises:
         InputError: the scenario has no latency KPI, a length is not positive, or there is no such engine.
     """
-    if not scenario.kpis:
-        raise InputError(f"{scenario.name}: kpis: must name a latency for a precision of it, got none; add e2e")
-
-    def play(number: int, warmup_s: float) -> tuple[Tables, Manifest]:
-        return simulate(scenario, seconds=seconds, warmup_s=warmup_s, seed=seed + number, engine=engine, twin=twin)
-
-    pilots = [_line(play(number, warmup_s)) for number in range(PILOTS)]
-    if _saturated(scenario, pilots):  # no number of replications makes such quantiles precise
-        first = play(0, warmup_s)
-        return Replicated({}, 1, False, warmup_s, first, saturated_hops(_run(first)))
-    warmup_s += _transient_s(scenario, pilots)
-    first = play(0, warmup_s)
-
-    def replicate(number: int) -> dict[str, np.ndarray]:
-        line = _line(first if number == 0 else play(number, warmup_s))
-        return {name: line.span(span.start, span.end) for name, span in scenario.kpis.items()}
-
-    found = until_half_width(replicate, tuple(QUANTILES.values()), relative=relative, most=most, tell=tell)
+    runs = Replications(scenario, seconds=seconds, warmup_s=warmup_s, seed=seed, engine=engine, twin=twin)
+    if runs.saturated:  # no number of replications makes such quantiles precise
+        return Replicated({}, 1, False, warmup_s, runs.first, runs.saturated)
+    runs.cut(runs.transient_s())
+    found = until_half_width(runs.sample, tuple(QUANTILES.values()), relative=relative, most=most, tell=tell)
     labels = {q: label for label, q in QUANTILES.items()}
     intervals = {f"{name}_{labels[q]}_s": interval for (name, q), interval in found.intervals.items()}
-    return Replicated(intervals, found.replications, found.reached, warmup_s, first)
+    return Replicated(intervals, found.replications, found.reached, runs.warmup_s, runs.first)
 
 
 def _line(run: tuple[Tables, Manifest]) -> Timeline:

@@ -12,6 +12,7 @@ from sentra_sim.stats.intervals import (
     share_interval,
     trend_interval,
 )
+from sentra_sim.stats.paired import Comparison, Difference, until_difference
 from sentra_sim.stats.precision import Precision, relative_half_width, until_half_width
 from sentra_sim.stats.tally import Tally
 from sentra_sim.stats.warmup import warmup_cut
@@ -19,6 +20,8 @@ from sentra_sim.stats.warmup import warmup_cut
 __all__ = [
     "SECTIONS",
     "TREND_SECTIONS",
+    "Comparison",
+    "Difference",
     "Interval",
     "Precision",
     "Tally",
@@ -30,6 +33,7 @@ __all__ = [
     "replication_interval",
     "share_interval",
     "trend_interval",
+    "until_difference",
     "until_half_width",
     "warmup_cut",
 ]

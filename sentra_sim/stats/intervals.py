@@ -93,10 +93,13 @@ def replication_interval(estimates: Floats, *, confidence: float = 0.95) -> Inte
     return _around(float(np.mean(estimates)), np.asarray(estimates, dtype=np.float64), confidence)
 
 
-def paired_interval(one: Floats, other: Floats, *, confidence: float = 0.95) -> Interval:
+def paired_interval(
+    one: Floats, other: Floats, *, pooled: tuple[float, float] | None = None, confidence: float = 0.95
+) -> Interval:
     """Estimates by how much `other` exceeds `one`, from replications of both with common random numbers, shape (n >= 2,) each.
 
     Replication i of both has the same seed, so what the seed does to both cancels (Law, Simulation Modeling and Analysis, 11.2).
+    With `pooled`, the estimates from all replications' output together, their difference is the value, as in `pooled_interval`.
 
     Raises:
         ValueError: they are not of one length.
@@ -106,7 +109,11 @@ def paired_interval(one: Floats, other: Floats, *, confidence: float = 0.95) -> 
     """
     if len(one) != len(other):
         raise ValueError(f"replications: must be as many of both, got {len(one)} and {len(other)}")
-    return replication_interval(np.asarray(other) - np.asarray(one), confidence=confidence)
+    if pooled is not None and not np.isfinite([*pooled, *one, *other]).all():
+        return Interval(np.nan, np.nan, np.nan)
+    differences = np.asarray(other) - np.asarray(one)
+    value = float(np.mean(differences)) if pooled is None else pooled[1] - pooled[0]
+    return _around(value, differences, confidence)
 
 
 def pooled_interval(pooled: float, estimates: Floats, *, confidence: float = 0.95) -> Interval:

@@ -41,12 +41,13 @@ class Pool:
         for found, q in zip(self._each, self._quantiles, strict=True):
             found.append(one.quantile(q))
 
+    def estimates(self, q: float) -> tuple[float, NDArray[np.float64]]:
+        """Returns one of the quantiles: of all replications' output together, and of each."""
+        return self._all.quantile(q), np.array(self._each[self._quantiles.index(q)])
+
     def intervals(self, confidence: float) -> dict[float, Interval]:
         """Returns each quantile with its interval; there must be two replications or more."""
-        return {
-            q: pooled_interval(self._all.quantile(q), np.array(found), confidence=confidence)
-            for q, found in zip(self._quantiles, self._each, strict=True)
-        }
+        return {q: pooled_interval(*self.estimates(q), confidence=confidence) for q in self._quantiles}
 
 
 def until_half_width(
