@@ -64,6 +64,7 @@ BLOCKS = (
     schema.Recovery,
     schema.Merges,
     schema.Subscribers,
+    schema.ServerSentEvents,
     schema.Span,
     schema.Bound,
 )

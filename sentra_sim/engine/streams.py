@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from sentra_sim.engine.audience import sse_demands
 from sentra_sim.engine.facts import backs_off
 from sentra_sim.engine.network import ways
 from sentra_sim.engine.owners import (
@@ -128,6 +129,8 @@ def _edge_streams(name: str, edge: Broadcast, frames: int) -> Iterator[Stream]:
     if edge.subscribers is not None:
         for purpose in ("deliver", "connect", "reconnect"):
             yield Stream(name, purpose, getattr(edge.subscribers, purpose).noise, frames)
+        for purpose, demand in sse_demands(edge.subscribers).items():
+            yield Stream(name, purpose, demand.noise, frames)
 
 
 def _store_streams(name: str, store: Store, frames: int, seconds: float) -> Iterator[Stream]:

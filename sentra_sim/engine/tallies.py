@@ -10,6 +10,7 @@ EDGE = (
     *("writes", "drops", "reconnects", "replayed", "gap", "redone", "recoveries"),
     *("slow_offered", "slow_delivered", "slow_pending", "slow_wait_s", "slow_wait_max_s"),
 )
+SSE = ("sse_writes", "sse_drops", "sse_reconnects")  # the part of an edge's that is over server-sent events
 
 # Of a batcher under backpressure: events shed for it, how often it began, and for how long in all it held.
 BACKPRESSURE = ("backpressure_shed", "backpressure_periods", "backpressure_s")
@@ -32,7 +33,7 @@ def tallies_of(scenario: Scenario) -> dict[str, tuple[str, ...]]:
         elif isinstance(station, Store) and station.is_columnar:
             kinds[name] = COLUMNAR
         elif isinstance(station, Broadcast) and station.subscribers is not None:
-            kinds[name] = EDGE
+            kinds[name] = EDGE if station.subscribers.sse is None else (*EDGE, *SSE)
         elif isinstance(station, Batcher) and station.admission and station.admission.backpressure:
             kinds[name] = BACKPRESSURE
     return kinds

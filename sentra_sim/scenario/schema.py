@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
 
 from sentra_sim.scenario.blocks import LATER, Background, Delay, Demand, Factor, Hop, Model, Name, Noise, Share
-from sentra_sim.scenario.edges import Broadcast, Subscribers
+from sentra_sim.scenario.edges import Broadcast, ServerSentEvents, Subscribers
 from sentra_sim.scenario.groups import Breaker, ConsumerGroup, Retry
 from sentra_sim.scenario.logs import Log
 from sentra_sim.scenario.offer import Load, Sizes, Step
@@ -63,6 +63,7 @@ __all__ = [
     "Release",
     "Retry",
     "Scenario",
+    "ServerSentEvents",
     "Share",
     "Sizes",
     "Source",

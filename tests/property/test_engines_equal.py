@@ -15,6 +15,7 @@ from tests.counted import assert_counted
 from tests.pipelines import BARE, bare, sentra
 from tests.property import vary_hosts
 from tests.property.vary_arrivals import vary_arrivals
+from tests.property.vary_edge import vary_edge
 from tests.property.vary_fetches import vary_fetches
 from tests.property.vary_group import vary_group
 from tests.property.vary_log import vary_log
@@ -247,6 +248,7 @@ def stations(draw: st.DrawFn) -> dict[str, Any]:
             }
     vary_group(draw, built)
     vary_stores(draw, built, demands, delays)
+    vary_edge(draw, built, demands)
     return {
         name: station | {key: draw(value) for key, value in common.items()} | {"background": draw(backgrounds)}
         for name, station in built.items()

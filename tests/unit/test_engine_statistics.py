@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentra_sim.engine import Histogram, prepare, run, run_statistics
+from sentra_sim.engine import Change, Histogram, prepare, run, run_statistics
 from sentra_sim.engine import plan as plans
+from sentra_sim.engine.changes import play_changes
 from sentra_sim.engine.compiled import CompiledSimulation
 from sentra_sim.engine.compiled.sinks import StatisticsSink
 from sentra_sim.engine.compiled.windows import AMPLE_BYTES
@@ -118,6 +119,25 @@ def test_frames_that_are_weighed_pulled_or_deleted_leave_no_rows_behind(changes:
     assert (found.lost > 10_000) == (changes is DELETED)
     assert simulation.tables.state["frame_kept"][0] > 0.9 * found.frames
     assert_counted(scenario, run(plan), seconds=seconds, seed=2)
+
+
+def test_brokers_that_fail_again_and_again_leave_no_requests_behind() -> None:
+    """A broker is killed and started again every 2 s: what the producer sent again is forgotten when it has been fetched."""
+    scenario = sentra(
+        {"load.rate_eps": 5_000.0, "stations.kafka.session_timeout_s": 0.3, "stations.kafka.restart_s": 0.3}
+    )
+    seconds = 20.0
+    changes = [
+        Change(at + after_s, operation, f"kafka-{1 + number % 3}")
+        for number, at in enumerate(np.arange(1.0, seconds, 2.0).tolist())
+        for operation, after_s in (("kill", 0.0), ("start", 0.5))
+    ]
+    plan = prepare(scenario, seconds=seconds, seed=2, keep=False)
+    simulation = CompiledSimulation(plan, StatisticsSink(plan, (0.0, seconds), "delivered"))
+    play_changes(simulation, changes)
+    state, rows = simulation.tables.state, simulation.tables.arrays["request_table"]
+    assert state["requests"][0] > 2 * len(rows)
+    assert_counted(scenario, run(plan, changes=changes), seconds=seconds, seed=2, changes=changes)
 
 
 def test_what_has_ended_can_be_read_until_the_next_look() -> None:

@@ -5,11 +5,20 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.calendar import EDGE_RECOVERED, GOT, HEARD, NONE, delay_of, push
 from sentra_sim.engine.compiled.hosts import run_job
 from sentra_sim.engine.compiled.jobs import begin_fan, next_job, start_fan
-from sentra_sim.engine.compiled.layout import SEND
+from sentra_sim.engine.compiled.layout import ENCODED, SEND, WRITTEN
 from sentra_sim.engine.compiled.memory import Sim, cold, edge_at, inline, plain, poll_at, slow_at, station_at, thread_at
 from sentra_sim.engine.compiled.polls import stamp
 from sentra_sim.engine.compiled.queues import put
-from sentra_sim.engine.compiled.subscribers import count_writes, cut_off, drain_slow, resume_slow, write_all
+from sentra_sim.engine.compiled.subscribers import (
+    back_off,
+    count_sse_writes,
+    count_writes,
+    cut_off,
+    drain_slow,
+    resume_slow,
+    sse_events,
+    write_all,
+)
 
 
 @inline
@@ -31,7 +40,7 @@ def fan_done(sim: Sim, thread: int) -> None:
     row = thread_at(sim, thread)
     station = station_at(sim, row.unit)
     edge = edge_at(sim, station.store)
-    encoded = edge.encoding
+    done = edge.encoding
     edge.encoding = 0
     if edge.job_life != edge.life:  # what a kill finds under way is done again
         edge.redone += 1.0
@@ -41,8 +50,14 @@ def fan_done(sim: Sim, thread: int) -> None:
         edge.welcoming = 0
         start_fan(sim, thread)
         return
-    if encoded:
+    if done == ENCODED:
+        edge.encoding = WRITTEN if edge.sse else 0
         run_job(sim, thread, edge.deliver_work, count_writes(sim, station.store, poll_at(sim, row.ref).events), NONE)
+        return
+    if done == WRITTEN:
+        events = poll_at(sim, row.ref).events
+        writes = count_sse_writes(sim, station.store, events)
+        run_job(sim, thread, edge.sse_deliver_work, writes, sse_events(sim, station.store, events))
         return
     if row.work == station.work:
         stamp(sim, row.ref, station.hop)
@@ -55,9 +70,13 @@ def fan_done(sim: Sim, thread: int) -> None:
 
 @plain
 def reconnect(sim: Sim, at: int) -> None:
-    """A class of slow subscribers asks to be let in again."""
-    edge = edge_at(sim, slow_at(sim, at).edge)
-    put(sim, station_at(sim, edge.station).server, edge.connect_work, at)
+    """A class of subscribers asks to be let in again; an edge that is down refuses it."""
+    slow = slow_at(sim, at)
+    edge = edge_at(sim, slow.edge)
+    if edge.sse and not edge.up:
+        back_off(sim, edge, at)
+    else:
+        put(sim, station_at(sim, edge.station).server, edge.sse_connect_work if slow.sse else edge.connect_work, at)
 
 
 @plain
@@ -90,7 +109,7 @@ def edge_recovered(sim: Sim, number: int, life: int) -> None:
     edge = edge_at(sim, number)
     if life != edge.life:
         return
-    edge.up, edge.starting, edge.welcome = 1, 0, 1
+    edge.up, edge.starting, edge.welcome = 1, 0, 1 - edge.sse
     edge.recoveries += 1.0
     if edge.parked >= 0:
         push(sim, 0.0, GOT, edge.parked, NONE)

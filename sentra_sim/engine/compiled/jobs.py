@@ -5,7 +5,7 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.batcher import close_job
 from sentra_sim.engine.compiled.calendar import NONE, ONE, quiet
 from sentra_sim.engine.compiled.hosts import run_job
-from sentra_sim.engine.compiled.layout import BATCHER, CLIENT, FAN, LOG, SPLITS
+from sentra_sim.engine.compiled.layout import BATCHER, CLIENT, ENCODED, FAN, LOG, SPLITS
 from sentra_sim.engine.compiled.memory import (
     Row,
     Sim,
@@ -47,7 +47,7 @@ def start_fan(sim: Sim, thread: int) -> None:
     row = thread_at(sim, thread)
     station = station_at(sim, row.unit)
     if row.work == station.work:
-        edge_at(sim, station.store).encoding = 1
+        edge_at(sim, station.store).encoding = ENCODED
         run_job(sim, thread, row.work, poll_at(sim, row.ref).frames, poll_at(sim, row.ref).events)
     else:
         slow = slow_at(sim, row.ref)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from sentra_sim.engine.tallies import COLUMNAR as COLUMNAR_TALLIES
 from sentra_sim.engine.tallies import EDGE as EDGE_TALLIES
+from sentra_sim.engine.tallies import SSE as SSE_TALLIES
 from sentra_sim.engine.tallies import TRANSACTIONAL as TRANSACTIONAL_TALLIES
 
 Table = NDArray[np.void]
@@ -153,10 +154,11 @@ WRITER = _record("store thread head tail busy rows parts merging tiers", "last_s
 TIER = _record("head tail count")
 EDGE = _record(
     "station first classes deliver_work connect_work reconnect "
-    "life job_life up starting welcome welcoming encoding parked",
-    "count restart read buffer hold reconnect_max " + " ".join(EDGE_TALLIES),
+    "life job_life up starting welcome welcoming encoding parked "
+    "sse sse_deliver_work sse_connect_work",
+    "count restart read buffer hold reconnect_max sse_retry " + " ".join(EDGE_TALLIES + SSE_TALLIES),
 )
-SLOW_CLASS = _record("edge connected", "part share clients backoff unsent behind missed clock left")
+SLOW_CLASS = _record("edge connected fast sse", "part share clients backoff unsent behind missed clock left")
 COMMAND = _record("work child thread store running", "every first")
 APART = _record("station host process first threads before busy starts", "clock")  # a station played apart
 CORE = _record("poll start_number", "start end left ran")  # of one
@@ -174,6 +176,9 @@ PROTOCOLS = {"cooperative": COOPERATIVE, "eager": EAGER, "static": STATIC}
 # Roles of threads: whose loop goes on when the thread's job is done.
 SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK, SPLITS, NEIGHBOUR = range(11)
 SESSION, CHILD, RELAY, INSERT, MERGE, FAN, CLIENT = range(11, 18)
+
+# What the thread of an edge with subscribers has done with a poll: encoded it, written it to the clients over WebSocket.
+ENCODED, WRITTEN = range(1, 3)
 
 # Intakes of stations: what happens to a poll that is handed to one.
 QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL, COLUMNAR_STORE, SET_APART = range(6)

@@ -105,6 +105,8 @@ def _poll_is_over(sim: Sim, number: int) -> bool:
 def advance_requests(tables: Any) -> int:
     """Gives up the first requests that consumers can fetch and that all followers have. Returns the first that is kept.
 
+    It may be one that a broker's failure gave back or lost: `referred` tells whether that is over.
+
     None where followers pull: their fetches list requests that their leader may not lead any more.
     """
     sim = tables[0]

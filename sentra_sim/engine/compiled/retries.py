@@ -64,14 +64,13 @@ def retry(sim: Sim, number: int) -> None:
         push(sim, shard.backoff, RETRY, number, NONE)
         return
     shard.blocked = 0
-    at = shard.returned_head
-    shard.returned_head = -1
-    while at >= 0:
+    while shard.returned_head >= 0:
+        at = shard.returned_head  # listed until its frames are another's: making that one looks for rows that are free
         again = new_request(sim, number, request_at(sim, at).first)
         request_at(sim, again).frames = request_at(sim, at).frames
         request_at(sim, again).events = request_at(sim, at).events
         request_at(sim, again).bytes = request_at(sim, at).bytes
-        at = request_at(sim, at).next
+        shard.returned_head = request_at(sim, at).next
         send(sim, again)
     send_request(sim, number)
 

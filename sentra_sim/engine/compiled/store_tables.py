@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sentra_sim.engine.audience import groups_of
+from sentra_sim.engine.audience import classes_of, sse_demands
 from sentra_sim.engine.owners import blocking_purpose, child_purpose
 from sentra_sim.engine.plan import Plan
 from sentra_sim.engine.tallies import TIERS
@@ -167,24 +167,26 @@ class StoreRows:
 
     def edge(self, name: str, spec: Subscribers, recovery: Recovery | None) -> int:
         """Adds an edge with subscribers and returns its number."""
-        slow = spec.count * spec.slow_share
-        groups = groups_of(self.plan.scenario, spec)
+        classes = classes_of(self.plan.scenario, spec)
+        sse = {purpose: self.work((name, purpose), demand) for purpose, demand in sse_demands(spec).items()}
         first = len(self.slow_classes)
         self.slow_classes.extend(
             {
                 "edge": len(self.edges),
                 "connected": 1,
-                "part": group.part,
-                "share": group.share,
-                "clients": slow * group.part,
+                "fast": int(found.fast),
+                "sse": int(found.sse),
+                "part": found.part,
+                "share": found.share,
+                "clients": found.clients(spec.count, spec.slow_share),
                 "backoff": spec.reconnect.mean_s,
             }
-            for group in groups
+            for found in classes
         )
         row: Row = {
             "station": self.number[name],
             "first": first,
-            "classes": len(groups),
+            "classes": len(classes),
             "deliver_work": self.work((name, "deliver"), spec.deliver),
             "connect_work": self.work((name, "connect"), spec.connect),
             "reconnect": self.delay((name, "reconnect"), spec.reconnect),
@@ -196,5 +198,9 @@ class StoreRows:
             "buffer": spec.buffer_events,
             "hold": spec.hold_s,
             "reconnect_max": spec.reconnect_max_s,
+            "sse": int(spec.sse is not None),
+            "sse_deliver_work": sse.get("sse-deliver", -1),
+            "sse_connect_work": sse.get("sse-connect", -1),
+            "sse_retry": 0.0 if spec.sse is None else spec.sse.retry_s,
         }
         return self._add("edges", self.edges, name, row)

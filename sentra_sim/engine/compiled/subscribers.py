@@ -1,4 +1,4 @@
-"""Slow subscribers of an edge. `reference/subscribers.py` is the model."""
+"""Subscribers of an edge: how many get a message, the slow ones, those that are away. `reference/subscribers.py` is the model."""
 
 from __future__ import annotations
 
@@ -9,17 +9,50 @@ from sentra_sim.engine.compiled.memory import Row, Sim, delay_at, edge_at, plain
 
 @plain
 def count_writes(sim: Sim, number: int, events: int) -> int:
-    """Counts messages: a client gets one if its tenant has an event in the poll."""
+    """Counts messages over WebSocket: a client gets one if its tenant has an event in the poll."""
+    writes = _writes(sim, number, events, 0)
+    edge_at(sim, number).writes += writes
+    return int(writes + 0.5)
+
+
+@plain
+def count_sse_writes(sim: Sim, number: int, events: int) -> int:
+    """Counts messages over server-sent events."""
+    edge = edge_at(sim, number)
+    writes = _writes(sim, number, events, 1)
+    edge.writes += writes
+    edge.sse_writes += writes
+    return int(writes + 0.5)
+
+
+@plain
+def _writes(sim: Sim, number: int, events: int, sse: int) -> float:
     edge = edge_at(sim, number)
     writes = 0.0
     for at in range(edge.first, edge.first + edge.classes):
         slow = slow_at(sim, at)
-        clients = edge.count * slow.part
-        if not slow.connected:
-            clients -= slow.clients
-        writes += clients * (1.0 - (1.0 - slow.share) ** float(events))
-    edge.writes += writes
-    return int(writes + 0.5)
+        if slow.sse == sse:
+            writes += readers(edge, slow) * (1.0 - (1.0 - slow.share) ** float(events))
+    return writes
+
+
+@plain
+def sse_events(sim: Sim, number: int, events: int) -> int:
+    """Counts the events of a poll as often as they are sent over server-sent events."""
+    edge = edge_at(sim, number)
+    sent = 0.0
+    for at in range(edge.first, edge.first + edge.classes):
+        slow = slow_at(sim, at)
+        if slow.sse:
+            sent += readers(edge, slow) * (events * slow.share)
+    return int(sent + 0.5)
+
+
+@plain
+def readers(edge: Row, slow: Row) -> float:
+    """Returns how many clients a class stands for: a slow one for the fast ones of its kind too, less those that are away."""
+    clients = 0.0 if slow.fast else edge.count * slow.part
+    return clients if slow.connected else clients - slow.clients
 
 
 @plain
@@ -34,7 +67,7 @@ def write_all(sim: Sim, number: int, events: int) -> None:
 def write_slow(sim: Sim, edge: Row, at: int, events: float) -> None:
     """Puts events into the buffers of a class; cuts it off if they are too many."""
     slow = slow_at(sim, at)
-    if slow.clients == 0.0:
+    if slow.clients == 0.0 or (slow.fast and slow.connected):
         return
     edge.slow_offered += events * slow.clients
     if not slow.connected:
@@ -73,8 +106,20 @@ def cut_off(sim: Sim, edge: Row, at: int) -> None:
     slow.behind = 0.0
     slow.connected = 0
     slow.left = sim.now
-    wait = slow.backoff * draw(sim, delay_at(sim, edge.reconnect))
-    slow.backoff = min(2.0 * slow.backoff, edge.reconnect_max)
+    if slow.sse:
+        edge.sse_drops += slow.clients
+    back_off(sim, edge, at)
+
+
+@plain
+def back_off(sim: Sim, edge: Row, at: int) -> None:
+    """Lets a class ask later, over WebSocket later each time."""
+    slow = slow_at(sim, at)
+    if slow.sse:
+        wait = edge.sse_retry
+    else:
+        wait = slow.backoff * draw(sim, delay_at(sim, edge.reconnect))
+        slow.backoff = min(2.0 * slow.backoff, edge.reconnect_max)
     push(sim, wait, RECONNECT, at, NONE)
 
 
@@ -89,8 +134,14 @@ def resume_slow(sim: Sim, at: int) -> None:
         slow.missed -= lost
         edge.gap += lost * slow.clients
     edge.reconnects += slow.clients
+    if slow.sse:
+        edge.sse_reconnects += slow.clients
     edge.replayed += slow.missed * slow.clients
-    slow.behind = slow.missed
+    if slow.fast:
+        edge.slow_delivered += slow.missed * slow.clients
+        slow.backoff = delay_at(sim, edge.reconnect).mean
+    else:
+        slow.behind = slow.missed
     slow.missed = 0.0
     slow.connected = 1
     slow.clock = sim.now
@@ -102,7 +153,7 @@ def set_slow_share(sim: Sim, number: int, share: float) -> None:
     edge = edge_at(sim, number)
     for at in range(edge.first, edge.first + edge.classes):
         slow = slow_at(sim, at)
-        clients = edge.count * share * slow.part
+        clients = edge.count * (1.0 - share if slow.fast else share) * slow.part
         if slow.connected:
             drain_slow(sim, edge, slow)
         if clients < slow.clients:

@@ -36,6 +36,7 @@ from sentra_sim.engine.compiled.layout import (
 )
 from sentra_sim.engine.compiled.poison_tables import SPOILT
 from sentra_sim.engine.compiled.recycle import advance_events, advance_frames, advance_polls, advance_requests
+from sentra_sim.engine.compiled.referred import first_to_keep
 from sentra_sim.engine.compiled.sinks import Sink
 from sentra_sim.engine.compiled.tables import Tables
 from sentra_sim.engine.compiled.windows import Window
@@ -179,13 +180,22 @@ class Supply:
         self._taken.make_room(first, self._value("taken"))
 
     def _more_requests(self) -> None:
-        advance_requests(self._state)
-        self._requests.make_room(self._value("request_kept"), self._value("requests"))
+        self._requests.make_room(self._advance_requests(), self._value("requests"))
 
     def _more_listed(self) -> None:
-        kept = advance_requests(self._state)
-        first = int(self._requests.column("request_table", kept, kept + 1)["first"][0])
+        kept = self._advance_requests()
+        rows = self._requests.column("request_table", kept, self._value("requests"))
+        first = int(rows["first"].min())  # not that of the first one: a request sent again lists what it did before
         self._listed.make_room(first, self._value("listed"))
+
+    def _advance_requests(self) -> int:
+        """Gives up the first requests that are over. Returns the first that is kept."""
+        kept, end = advance_requests(self._state), self._value("requests")
+        if kept < end and self._value("recycles") and not self._value("pulling"):
+            rows = self._requests.column("request_table", kept, end)
+            kept = first_to_keep(self._state, self._arrays, rows, kept)
+            self._state["request_kept"] = kept
+        return int(kept)
 
     def _more_load(self) -> None:
         piece = next(self._pieces, None)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import simpy
 
-from sentra_sim.engine.audience import Group, groups_of
+from sentra_sim.engine.audience import Class, classes_of, sse_demands
 from sentra_sim.engine.reference.edge import BroadcastModel
 from sentra_sim.engine.reference.hosts import Draws
 from sentra_sim.engine.reference.world import Batch, Process, World
@@ -16,9 +16,12 @@ from sentra_sim.scenario.schema import Subscribers
 
 @dataclass(eq=False)
 class SlowClass:
-    """The slow subscribers of one group of tenants, all alike. Levels are events of one of them; the buffer drains like a fluid."""
+    """Subscribers of one group of tenants, all alike. Levels are events of one of them; the buffer drains like a fluid.
 
-    group: Group
+    Fast ones have no buffer: they read at once what they get, and count among the slow ones with what they miss while away.
+    """
+
+    kind: Class
     clients: float
     backoff_s: float  # the next one
     unsent: float = 0.0  # live events in the buffer
@@ -34,11 +37,16 @@ class SubscribedModel(BroadcastModel):
 
     def __init__(self, world: World, name: str, spec: Broadcast, subscribers: Subscribers) -> None:
         self.subscribers = subscribers
-        self.groups = groups_of(world.scenario, subscribers)
-        slow = subscribers.count * subscribers.slow_share
-        self.classes = [SlowClass(group, slow * group.part, subscribers.reconnect.mean_s) for group in self.groups]
+        self.sse = subscribers.sse
+        self.classes = [
+            SlowClass(
+                kind, kind.clients(subscribers.count, subscribers.slow_share), backoff_s=subscribers.reconnect.mean_s
+            )
+            for kind in classes_of(world.scenario, subscribers)
+        ]
         self.jitter = Draws(world.plan.multipliers[name, "reconnect"])
         self.writes = self.drops = self.reconnects = self.replayed = self.gap = 0.0
+        self.sse_writes = self.sse_drops = self.sse_reconnects = 0.0
         self.slow_offered = self.slow_delivered = self.slow_wait_s = self.slow_wait_max_s = 0.0
         self.life, self.up, self.starting, self.welcome = 0, True, False, False
         self.redone = self.recoveries = 0.0
@@ -55,6 +63,7 @@ class SubscribedModel(BroadcastModel):
         send = world.work(self.name, "send", self.spec.send)
         deliver = world.work(self.name, "deliver", self.subscribers.deliver)
         connect = world.work(self.name, "connect", self.subscribers.connect)
+        sse = [world.work(self.name, purpose, demand) for purpose, demand in sse_demands(self.subscribers).items()]
         while True:
             job = yield self.jobs.get()
             life = -1
@@ -74,12 +83,15 @@ class SubscribedModel(BroadcastModel):
                     if life != self.life:
                         continue
                     yield thread.run(deliver, self._count_writes(job.events), 0)
+                    if sse and life == self.life:
+                        yield thread.run(sse[0], self._count_sse_writes(job.events), self._sse_events(job.events))
                 else:
-                    yield thread.run(connect, int(job.clients), int(job.missed * job.clients))
+                    work = sse[1] if job.kind.sse else connect
+                    yield thread.run(work, int(job.clients), int(job.missed * job.clients))
             if isinstance(job, Batch):
                 world.stamp(job.frames, self.spec.hops[0])
                 for slow in self.classes:
-                    self._write(slow, job.events * slow.group.share)
+                    self._write(slow, job.events * slow.kind.share)
                 self.after_network(self.received.put, job)
             else:
                 self._resume(job)
@@ -91,19 +103,40 @@ class SubscribedModel(BroadcastModel):
         return fast
 
     def _count_writes(self, events: int) -> int:
-        """Counts messages: a client gets one if its tenant has an event in the poll."""
-        writes = 0.0
-        for slow in self.classes:
-            clients = self.subscribers.count * slow.group.part
-            if not slow.connected:
-                clients -= slow.clients
-            writes += clients * (1.0 - (1.0 - slow.group.share) ** float(events))
+        """Counts messages over WebSocket: a client gets one if its tenant has an event in the poll."""
+        writes = self._writes(events, sse=False)
         self.writes += writes
         return int(writes + 0.5)
 
+    def _count_sse_writes(self, events: int) -> int:
+        writes = self._writes(events, sse=True)
+        self.writes += writes
+        self.sse_writes += writes
+        return int(writes + 0.5)
+
+    def _writes(self, events: int, *, sse: bool) -> float:
+        writes = 0.0
+        for slow in self.classes:
+            if slow.kind.sse == sse:
+                writes += self._readers(slow) * (1.0 - (1.0 - slow.kind.share) ** float(events))
+        return writes
+
+    def _sse_events(self, events: int) -> int:
+        """Counts the events of a poll as often as they are sent over server-sent events."""
+        sent = 0.0
+        for slow in self.classes:
+            if slow.kind.sse:
+                sent += self._readers(slow) * (events * slow.kind.share)
+        return int(sent + 0.5)
+
+    def _readers(self, slow: SlowClass) -> float:
+        """Returns how many clients a class stands for: a slow one for the fast ones of its kind too, less those that are away."""
+        clients = 0.0 if slow.kind.fast else self.subscribers.count * slow.kind.part
+        return clients if slow.connected else clients - slow.clients
+
     def _write(self, slow: SlowClass, events: float) -> None:
         """Puts events into the buffers of a class; cuts it off if they are too many."""
-        if slow.clients == 0.0:
+        if slow.clients == 0.0 or (slow.kind.fast and slow.connected):
             return
         self.slow_offered += events * slow.clients
         if not slow.connected:
@@ -135,12 +168,25 @@ class SubscribedModel(BroadcastModel):
         slow.unsent = slow.behind = 0.0
         slow.connected = False
         slow.left_s = self.world.env.now
-        wait_s = slow.backoff_s * self.jitter.next()
-        slow.backoff_s = min(2.0 * slow.backoff_s, self.subscribers.reconnect_max_s)
+        if slow.kind.sse:
+            self.sse_drops += slow.clients
+        self._back_off(slow)
+
+    def _back_off(self, slow: SlowClass) -> None:
+        if slow.kind.sse:
+            assert self.sse is not None  # or there is no such class
+            wait_s = self.sse.retry_s
+        else:
+            wait_s = slow.backoff_s * self.jitter.next()
+            slow.backoff_s = min(2.0 * slow.backoff_s, self.subscribers.reconnect_max_s)
         self.world.after(wait_s, self._come_back, slow)
 
     def _come_back(self, slow: SlowClass) -> None:
-        self.jobs.put(slow)
+        """A class asks to be let in again; an edge that is down refuses it."""
+        if self.sse is not None and not self.up:
+            self._back_off(slow)
+        else:
+            self.jobs.put(slow)
 
     def _resume(self, slow: SlowClass) -> None:
         """A class is back with its last id: what the edge still holds of what it missed is sent anew."""
@@ -150,8 +196,15 @@ class SubscribedModel(BroadcastModel):
             slow.missed -= lost
             self.gap += lost * slow.clients
         self.reconnects += slow.clients
+        if slow.kind.sse:
+            self.sse_reconnects += slow.clients
         self.replayed += slow.missed * slow.clients
-        slow.behind, slow.missed = slow.missed, 0.0
+        if slow.kind.fast:
+            self.slow_delivered += slow.missed * slow.clients
+            slow.backoff_s = self.subscribers.reconnect.mean_s
+        else:
+            slow.behind = slow.missed
+        slow.missed = 0.0
         slow.connected = True
         slow.clock_s = self.world.env.now
 
@@ -185,7 +238,7 @@ class SubscribedModel(BroadcastModel):
     def _recovered(self, life: int) -> None:
         if life != self.life:
             return
-        self.up, self.starting, self.welcome = True, False, True
+        self.up, self.starting, self.welcome = True, False, self.sse is None
         self.recoveries += 1.0
         back, self.back = self.back, None
         if back is not None:
@@ -194,7 +247,7 @@ class SubscribedModel(BroadcastModel):
     def _set_slow_share(self, value: float) -> None:
         """Those that become slow share what is unsent; those that become fast have read it."""
         for slow in self.classes:
-            clients = self.subscribers.count * value * slow.group.part
+            clients = slow.kind.clients(self.subscribers.count, value)
             if slow.connected:
                 self._drain(slow)
             if clients < slow.clients:
@@ -208,7 +261,7 @@ class SubscribedModel(BroadcastModel):
         pending = 0.0
         for slow in self.classes:
             pending += slow.clients * (slow.unsent + slow.behind + slow.missed)
-        return {
+        found = {
             "writes": self.writes,
             "drops": self.drops,
             "reconnects": self.reconnects,
@@ -222,6 +275,13 @@ class SubscribedModel(BroadcastModel):
             "slow_wait_s": self.slow_wait_s,
             "slow_wait_max_s": self.slow_wait_max_s,
         }
+        if self.sse is not None:
+            found |= {
+                "sse_writes": self.sse_writes,
+                "sse_drops": self.sse_drops,
+                "sse_reconnects": self.sse_reconnects,
+            }
+        return found
 
 
 def make_edge(world: World, name: str, spec: Broadcast) -> BroadcastModel:
