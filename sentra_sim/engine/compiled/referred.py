@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.engine.compiled.calendar import ACK, AVAILABLE, COPIED, REPLICATED, WRITTEN
+from sentra_sim.engine.compiled.calendar import ACK, AVAILABLE, COPIED, KIND_BITS, REPLICATED, WRITTEN
 from sentra_sim.engine.compiled.layout import LOG
 from sentra_sim.engine.compiled.windows import Arrays
 
@@ -33,7 +33,8 @@ def first_to_keep(state: NDArray[np.void], arrays: Arrays, requests: NDArray[np.
 
 def _referred(state: NDArray[np.void], arrays: Arrays, requests: NDArray[np.void], kept: int) -> Iterator[int]:
     for entries in _entries(state, arrays):
-        yield from entries["subject"][np.isin(entries["kind"], OF_REQUESTS)]
+        kind, subject = entries["what"] & ((1 << KIND_BITS) - 1), entries["what"] >> KIND_BITS
+        yield from subject[np.isin(kind, OF_REQUESTS)]
     threads = arrays["threads"]
     yield from threads["ref"][threads["role"] == LOG]
     yield from arrays["copies"]["catching_up"]
