@@ -21,7 +21,7 @@ rollout:
 AUTOSCALE = """
 autoscaler: worker.yaml
 faults:
-  timetable: [{at_s: 3, action: weights, weights: {stable: 0.0, late: 1.0}, for_s: 19}]
+  timetable: [{at_s: 3, action: weights, weights: {stable: 0.0, late: 1.0}, for_s: 29}]
 """
 SCALED_OBJECT = """
 apiVersion: keda.sh/v1alpha1

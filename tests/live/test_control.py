@@ -118,7 +118,7 @@ def test_a_late_release_is_taken_back_and_all_is_well_again(plants: Plants) -> N
 def test_a_backlog_brings_a_second_worker_and_its_end_sends_it_home(plants: Plants) -> None:
     (plants.folder / "worker.yaml").write_text(SCALED_OBJECT, encoding="utf-8")
     scenario = scenario_of(plants, 1.0, rate_eps=600.0, max_poll_events=400)
-    for played in plants.both(scenario, AUTOSCALE, 38.0):
+    for played in plants.both(scenario, AUTOSCALE, 48.0):
         assert [deed["count"] for deed in played.deeds() if deed["action"] == "SetWorkers"] == [2, 1]
         lag = [look["lag_events"] for _, look in played.looks()]
         workers = [look["workers"] for _, look in played.looks()]
