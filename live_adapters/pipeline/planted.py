@@ -1,7 +1,7 @@
 """Faults planted on purpose, to see that the checker notices: `measure --plant NAME`. Nothing else ever comes here.
 
 A plant is a disturbance that a sound pipeline survives, and a defect that makes it do harm. `NAME-control` is the disturbance
-alone, which the checker must find clean.
+alone, which the checker must find clean. Names joined by `+` come together.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 DEDUPE_OFF, ACKS_1, EFFECTS_OUTSIDE, RELAY = "dedupe-off", "acks-1", "effects-outside", "relay-without-ids"
 PLANTS = (DEDUPE_OFF, ACKS_1, EFFECTS_OUTSIDE, RELAY)
-CONTROL = "-control"
+CONTROL, AND = "-control", "+"
 REPEAT_EVERY, REPEAT_AFTER = 10, 50  # each tenth message is sent again, so many messages later
 AFTER_POLLS = 20  # of the load, that the worker is killed or its relays are cut
 BACK_OFFSETS = 300  # that a relay goes back after its connection was cut
@@ -50,12 +50,18 @@ def check_plant(name: str) -> None:
     Raises:
         InputError: there is no such plant.
     """
-    if name and name.removesuffix(CONTROL) not in PLANTS:
-        raise InputError(f"plant: must be one of {', '.join(PLANTS)}, or one with {CONTROL} behind it, got {name!r}")
+    if name and not all(part.removesuffix(CONTROL) in PLANTS for part in name.split(AND)):
+        raise InputError(
+            f"plant: must be one of {', '.join(PLANTS)}, or one with {CONTROL} behind it, or some joined by {AND}, got {name!r}"
+        )
 
 
 def _disturbed(config: RunConfig, plant: str) -> bool:
-    return config.planted in (plant, plant + CONTROL)
+    return _broken(config, plant) or plant + CONTROL in config.planted.split(AND)
+
+
+def _broken(config: RunConfig, plant: str) -> bool:
+    return plant in config.planted.split(AND)
 
 
 def plant_worker(config: RunConfig) -> None:
@@ -66,7 +72,7 @@ def plant_worker(config: RunConfig) -> None:
     from live_adapters.pipeline.stores import ledger, outbox
 
     log.warning("planted: %s", config.planted)
-    if config.planted == DEDUPE_OFF:
+    if _broken(config, DEDUPE_OFF):
         poll.duplicates_of = lambda session, *_: np.zeros(len(session), dtype=np.bool_)
     if _disturbed(config, EFFECTS_OUTSIDE):
         _kill_between(config, ledger.Ledger)
@@ -85,7 +91,7 @@ def _kill_between(config: RunConfig, ledger: Any) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def commit(self: Any, sent: Any, effects: Any) -> Any:
-        if config.planted == EFFECTS_OUTSIDE:
+        if _broken(config, EFFECTS_OUTSIDE):
             columns = ("key", "partition", "tenant", "events", "quantity", "notional", "price")
             await self._connection.execute(EFFECTS_SQL, *(getattr(effects, name) for name in columns))
             kill()
@@ -119,7 +125,7 @@ def _cut_relay(downstream: Any) -> None:
 
 def plant_edge(config: RunConfig) -> None:
     """Breaks this process' edge: what the relay repeats is new to it."""
-    if config.planted != RELAY:
+    if not _broken(config, RELAY):
         return
     from live_adapters.pipeline.edge import ingest
 
@@ -133,14 +139,14 @@ def plant_edge(config: RunConfig) -> None:
 
 def plant_subscriber(config: RunConfig, deliveries: Any) -> None:
     """Breaks this process' subscribers: what is sent again is new to them."""
-    if config.planted == RELAY:
+    if _broken(config, RELAY):
         log.warning("planted: %s", config.planted)
         deliveries._new = lambda self, tenant, shares: shares
 
 
 def ingest_options(config: RunConfig) -> dict[str, bool]:
     """Returns what the ClickHouse engine's server is asked for beside the usual."""
-    return {IGNORE_IDS: True} if config.planted == RELAY else {}
+    return {IGNORE_IDS: True} if _broken(config, RELAY) else {}
 
 
 def acceptor(request: Mapping[str, Any], sound: Callable[[int, int], bool]) -> Callable[[int, int], bool]:
@@ -150,7 +156,7 @@ def acceptor(request: Mapping[str, Any], sound: Callable[[int, int], bool]) -> C
 
 def producer_settings(config: RunConfig) -> dict[str, Any]:
     """Returns the gateway's producer settings that differ from the sound ones."""
-    return {"acks": 1, "enable_idempotence": False} if config.planted == ACKS_1 else {}
+    return {"acks": 1, "enable_idempotence": False} if _broken(config, ACKS_1) else {}
 
 
 def sent_messages(config: RunConfig, messages: Iterator[bytes]) -> Iterator[bytes]:

@@ -51,18 +51,29 @@ def make_events(count: int, first_sequence: int = 1, *, session: int = 1, keys: 
 
 
 async def produce(
-    config: RunConfig, events: EventArray, *, frame_events: int = 250, rate_eps: float | None = None
-) -> None:
-    """Writes events to Kafka in frames, all acknowledged when it returns; paced when a rate is given."""
+    config: RunConfig,
+    events: EventArray,
+    *,
+    frame_events: int = 250,
+    rate_eps: float | None = None,
+    over: asyncio.Event | None = None,
+) -> int:
+    """Writes events to Kafka in frames, paced when a rate is given, until `over` if that comes first.
+
+    Returns how many it wrote, all of them acknowledged.
+    """
     producer = make_producer(config.kafka)
     await producer.start()
     sender = FrameSender(producer, config.topic, config.partitions, lambda frame, sent_ns: None)
     batcher = Batcher(config.partitions, frame_events, 10**12)
     block = frame_events * config.partitions
-    begun = time.monotonic()
+    begun, written = time.monotonic(), 0
     for start in range(0, len(events), block):
+        if over is not None and over.is_set():
+            break
         sender.put(batcher.add(events[start : start + block], time.monotonic_ns()))
         sender.put(batcher.close_all(time.monotonic_ns()))
+        written = min(start + block, len(events))
         if rate_eps is None:
             await sender.until_below(50_000)
         else:
@@ -70,6 +81,7 @@ async def produce(
     await sender.until_below(1)
     await sender.close()
     await producer.stop()
+    return written
 
 
 async def until_taken(config: RunConfig, records: int) -> dict[str, int]:

@@ -10,7 +10,7 @@ GROUP = {"heartbeat_s": 0.5, "session_timeout_s": 3.0, "join_s": 0.1, "ready_s":
 ROLLOUT = """
 rollout:
   canary: late
-  start_s: 6
+  start_s: 4
   steps: [{weight: 0.5, hold_s: 45}]
   gates: [{metric: e2e_p95_s, max: 1.5}]
   window_s: 3
@@ -41,7 +41,7 @@ spec:
       metadata: {bootstrapServers: "kafka:9092", consumerGroup: worker, topic: events, lagThreshold: "1500"}
 """
 
-FAULTS = "faults: {timetable: [{at_s: 6, action: kill, process: worker-1, for_s: 4}]}\n"
+FAULTS = "faults: {timetable: [{at_s: 3, action: kill, process: worker-1, for_s: 4}]}\n"
 
 
 def release(wait_s: float) -> str:

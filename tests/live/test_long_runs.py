@@ -12,7 +12,7 @@ from sentra_sim.records import OPEN_FDS, PRIVATE_MEMORY, RESIDENT_MEMORY
 from sentra_sim.scenario import load_scenario, processes, with_load
 from sentra_sim.scenario.arrivals import draw_offered
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("brief_rest")]
 
 SCENARIO = load_scenario(Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml")
 STEPS = ((3_000.0, 6.0), (6_000.0, 5.0), (9_000.0, 5.0))

@@ -20,6 +20,7 @@ from sentra_sim.kpi import cpu_cores
 from sentra_sim.records import read_run
 from sentra_sim.scenario import hop_edges, load_scenario, processes
 from sentra_sim.scenario.arrivals import draw_offered
+from tests.live.short_run import ShortRun
 
 pytestmark = pytest.mark.live
 
@@ -73,22 +74,11 @@ def assert_nothing_is_left(out: Path) -> None:
 
 
 def test_a_short_run_loses_nothing_doubles_nothing_and_keeps_the_record_contract(
-    stack: local_stack.Endpoints, tmp_path: Path
+    stack: local_stack.Endpoints, short_run: ShortRun
 ) -> None:
-    told: list[Progress] = []
-    out = tmp_path / "run"
-    run = measure(
-        SCENARIO,
-        rate_eps=RATE_EPS,
-        seconds=8.0,
-        warmup_s=2.0,
-        seed=5,
-        out=out,
-        arrivals="poisson",
-        progress=told.append,
-    )
+    run, told, out = short_run.run, short_run.told, short_run.out
     assert pipeline_processes() == {}
-    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert [path.name for path in out.parent.iterdir()] == ["run"]
     assert {"starting", "warm-up", "window", "writing"} <= {at.phase for at in told}
 
     counters = run.manifest.counters
@@ -133,16 +123,16 @@ def test_a_worker_killed_in_the_middle_is_started_again_and_nothing_is_lost_or_d
     run = measure(
         SCENARIO,
         rate_eps=RATE_EPS,
-        seconds=10.0,
+        seconds=7.0,
         warmup_s=1.0,
         seed=2,
         out=tmp_path / "run",
-        progress=once_loaded(kill_worker, after_s=4.0),
+        progress=once_loaded(kill_worker, after_s=2.0),
     )
     counters = run.manifest.counters
     assert len(killed) == counters["worker_restarts"] == 1
     for name in ("sent", "acked", "delivered", "effects"):
-        assert counters[name] == 55_000, name
+        assert counters[name] == 40_000, name
     assert (counters["lost"], counters["duplicates"], counters["unread"]) == (0, 0, 0)
     assert set(run.tables.frames["outcome"]) == {"ok"}
 

@@ -10,7 +10,7 @@ from live_adapters.measure import measure
 from live_adapters.runoptions import canary_weights, read_gateway_rules
 from sentra_sim.scenario import load_scenario
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.usefixtures("brief_rest")]
 
 SENTRA = Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml"
 

@@ -1,76 +1,25 @@
 """A short run observed from outside: every process answers, spans and tables of it are kept."""
 
-import json
-import os
-import threading
 import time
-import urllib.request
-from pathlib import Path
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from live_adapters import stack as local_stack
-from live_adapters.measure import measure
-from live_adapters.pipeline.telemetry.targets import TARGETS_FILE
-from live_adapters.watch import Progress
 from sentra_sim.kpi import read_spans, slowest
-from sentra_sim.records import Run
-from sentra_sim.scenario import load_scenario
 from tests.contract.grafana import metric_names, queries
+from tests.live.short_run import ShortRun
 
 pytestmark = pytest.mark.live
 
-SCENARIO = load_scenario(Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml")
-RATE_EPS = 5_000.0
 PROCESSES = {"gateway", "worker-1", "pricing", "fanout", "subscriber", "observer", "clickhouse"}
-OPEN_METRICS = {"Accept": "application/openmetrics-text; version=1.0.0"}
-
-
-def scrape(target: str) -> str:
-    with urllib.request.urlopen(urllib.request.Request(f"http://{target}/metrics", headers=OPEN_METRICS)) as answer:
-        return str(answer.read().decode())
-
-
-class Prometheus:
-    """Scrapes every target of the run once, when the load has been going for a while."""
-
-    def __init__(self) -> None:
-        self.file = Path(os.environ["SENTRA_HOME"]) / TARGETS_FILE
-        self.texts: dict[str, str] = {}
-        self.thread = threading.Thread(target=self._scrape)
-
-    def progress(self, at: Progress) -> None:
-        if at.elapsed_s >= 5.0 and not self.thread.ident:
-            self.thread.start()
-
-    def _scrape(self) -> None:
-        for group in json.loads(self.file.read_text()):
-            self.texts[group["labels"]["process"]] = scrape(group["targets"][0])
-
-
-@pytest.fixture(scope="module")
-def observed(stack: local_stack.Endpoints, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Prometheus]:
-    prometheus = Prometheus()
-    run = measure(
-        SCENARIO,
-        rate_eps=RATE_EPS,
-        seconds=8.0,
-        warmup_s=2.0,
-        seed=5,
-        out=tmp_path_factory.mktemp("runs") / "run",
-        progress=prometheus.progress,
-    )
-    prometheus.thread.join()
-    return run, prometheus
 
 
 def sample(text: str, name: str) -> float:
     return sum(s.value for family in text_string_to_metric_families(text) for s in family.samples if s.name == name)
 
 
-def test_every_process_of_a_run_is_scraped_and_no_target_is_left_after_it(observed: tuple[Run, Prometheus]) -> None:
-    _, prometheus = observed
+def test_every_process_of_a_run_is_scraped_and_no_target_is_left_after_it(short_run: ShortRun) -> None:
+    prometheus = short_run.prometheus
     assert set(prometheus.texts) == PROCESSES
     assert not prometheus.file.exists()
     counts = {
@@ -86,17 +35,17 @@ def test_every_process_of_a_run_is_scraped_and_no_target_is_left_after_it(observ
 
 
 def test_every_panel_of_the_dashboard_asks_for_what_the_running_processes_expose(
-    observed: tuple[Run, Prometheus],
+    short_run: ShortRun,
 ) -> None:
-    families = [each for text in observed[1].texts.values() for each in text_string_to_metric_families(text)]
+    families = [each for text in short_run.prometheus.texts.values() for each in text_string_to_metric_families(text)]
     there = {sample.name for family in families for sample in family.samples}
     assert {title: left for title, query in queries().items() if (left := metric_names(query) - there)} == {}
 
 
 def test_an_exemplar_of_the_latency_leads_to_a_trace_that_the_run_folder_holds(
-    observed: tuple[Run, Prometheus],
+    short_run: ShortRun,
 ) -> None:
-    run, prometheus = observed
+    run, prometheus = short_run.run, short_run.prometheus
     families = text_string_to_metric_families(prometheus.texts["observer"])
     (latency,) = [family for family in families if family.name == "sentra_end_to_end_seconds"]
     shown = [s.exemplar.labels["trace_id"] for s in latency.samples if s.exemplar]
@@ -106,8 +55,8 @@ def test_an_exemplar_of_the_latency_leads_to_a_trace_that_the_run_folder_holds(
     assert slowest(run, 1)[0].trace_id in kept
 
 
-def test_a_trace_follows_its_frame_through_every_process(observed: tuple[Run, Prometheus]) -> None:
-    run, _ = observed
+def test_a_trace_follows_its_frame_through_every_process(short_run: ShortRun) -> None:
+    run = short_run.run
     trace = [span for span in read_spans(run) if span.trace_id == slowest(run, 1)[0].trace_id]
     assert {span.process for span in trace} == {"gateway", "worker", "clickhouse", "fanout", "subscriber"}
     ids = {span.span_id for span in trace}
@@ -118,8 +67,8 @@ def test_a_trace_follows_its_frame_through_every_process(observed: tuple[Run, Pr
     assert all(now_ns - 600 * 10**9 < span.start_ns < now_ns for span in trace)
 
 
-def test_the_run_holds_jobs_pauses_and_details_on_the_clock_of_its_hops(observed: tuple[Run, Prometheus]) -> None:
-    tables = observed[0].tables
+def test_the_run_holds_jobs_pauses_and_details_on_the_clock_of_its_hops(short_run: ShortRun) -> None:
+    tables = short_run.run.tables
     assert tables.jobs is not None
     kinds = {"poll", "price", "send", "receive", "insert", "commit", "write-redis", "ask-price", "trim"}
     assert kinds <= set(tables.jobs["kind"])

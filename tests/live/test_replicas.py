@@ -25,6 +25,7 @@ pytestmark = pytest.mark.live
 
 RATE_EPS = 4_000
 TAKEOVER_S = 5.0
+LONGEST_S = 90.0  # of load; it ends soon after what is done under it
 
 
 @pytest.fixture
@@ -35,26 +36,31 @@ def config(stack: local_stack.Endpoints, tmp_path: Path) -> RunConfig:
 
 
 def play(
-    config: RunConfig, workers: int, seconds: float, deed: Callable[[Supervisor], Awaitable[None]], untold: int = 0
+    config: RunConfig, workers: int, deed: Callable[[Supervisor], Awaitable[None]], untold: int = 0
 ) -> dict[str, np.ndarray]:
-    """Does something in the middle of a load, checks every store after it, and returns each worker's rows.
+    """Does something under a load that outlasts it, checks every store after it, and returns each worker's rows.
 
     A worker that is killed between a commit and its hop log leaves up to `untold` events out of that log.
     """
-    events = int(RATE_EPS * seconds)
 
-    async def load(supervisor: Supervisor) -> None:
-        sending = asyncio.create_task(produce(config, make_events(events), frame_events=20, rate_eps=RATE_EPS))
+    async def load(supervisor: Supervisor) -> int:
+        over = asyncio.Event()
+        offered = make_events(int(RATE_EPS * LONGEST_S))
+        sending = asyncio.create_task(produce(config, offered, frame_events=20, rate_eps=RATE_EPS, over=over))
         await until_taken(config, RATE_EPS)
         await deed(supervisor)
-        await sending
-        await until_taken(config, events)
+        assert not sending.done()
+        await asyncio.sleep(1.0)  # who came last gets something to do
+        over.set()
+        sent = await sending
+        await until_taken(config, sent)
+        return sent
 
     modules = {name: f"live_adapters.pipeline.{name}" for name in ("pricing", "fanout", "subscriber")}
     with Supervisor(config.scratch, config.file) as supervisor:
         supervisor.start(modules)
         supervisor.start(worker_modules(workers))
-        asyncio.run(load(supervisor))
+        events = asyncio.run(load(supervisor))
         verdict = asyncio.run(verify_stores(config, events, within_s=20.0))
         assert (verdict.faults, verdict.lost, verdict.doubled) == ((), 0, 0)
         for name in reversed(tuple(supervisor.pids())):
@@ -105,7 +111,7 @@ def test_workers_come_and_go_under_load_and_who_keeps_partitions_polls_on(config
             after = await owners(config)
             took_over.append(sum(after[part] - before[part] for part in after))
 
-    rows = play(config, 1, 20.0, scale)
+    rows = play(config, 1, scale)
     assert set(rows) == {"worker-1", "worker-2", "worker-3"}
     assert all(len(own) for own in rows.values())
     assert took_over[1] == 2  # of the six partitions only those of the worker that left
@@ -121,7 +127,7 @@ def test_a_killed_worker_s_partitions_go_to_the_others_within_seconds(config: Ru
         with pytest.raises(PlantError, match="worker-3: must end in order, got signal SIGKILL"):
             await asyncio.to_thread(supervisor.stop, "worker-3")
 
-    rows = play(config, 3, 12.0, kill, untold=1_000)
+    rows = play(config, 3, kill, untold=1_000)
     assert all(len(own) for own in rows.values())
 
 
@@ -137,5 +143,5 @@ def test_a_worker_that_was_frozen_while_others_took_over_writes_nothing_and_join
         os.kill(frozen, signal.SIGCONT)
         await until_taken_over(config, epochs[0], 2)  # it is given partitions again
 
-    rows = play(config, 3, 16.0, freeze)
+    rows = play(config, 3, freeze)
     assert all(len(own) for own in rows.values())

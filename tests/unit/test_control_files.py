@@ -26,8 +26,8 @@ def played(folder: Path, text: str, shown: Shown, until_s: float) -> tuple[list[
 
 
 def test_a_late_release_is_taken_back_at_its_second_breach(tmp_path: Path) -> None:
-    done, journal = played(tmp_path, ROLLOUT, lambda now: {"e2e_p95_s": 2.6 if 9.0 < now < 16.0 else 0.1}, 30.0)
-    assert done == [(6.0, SetWeights({"stable": 0.5, "late": 0.5})), (12.0, SetWeights({"stable": 1.0}))]
+    done, journal = played(tmp_path, ROLLOUT, lambda now: {"e2e_p95_s": 2.6 if 7.0 < now < 14.0 else 0.1}, 28.0)
+    assert done == [(4.0, SetWeights({"stable": 0.5, "late": 0.5})), (10.0, SetWeights({"stable": 1.0}))]
     assert [entry.text for entry in journal.of("decided")][-2:] == ["rolled back", "restored"]
 
 
@@ -42,6 +42,6 @@ def test_a_backlog_brings_a_second_worker_and_its_end_sends_it_home(tmp_path: Pa
 
 
 def test_a_worker_is_killed_and_started_again(tmp_path: Path) -> None:
-    done, _ = played(tmp_path, FAULTS, lambda _: {}, 24.0)
-    assert done == [(6.0, Kill("worker-1")), (10.0, Start("worker-1"))]
+    done, _ = played(tmp_path, FAULTS, lambda _: {}, 19.0)
+    assert done == [(3.0, Kill("worker-1")), (7.0, Start("worker-1"))]
     assert load_control(tmp_path / "control.yaml").most_workers == 0

@@ -10,6 +10,7 @@ import pytest
 from live_adapters.pipeline import planted
 from live_adapters.pipeline.config import RunConfig, read_config, write_config
 from sentra_sim.cli import main
+from sentra_sim.errors import InputError
 from sentra_sim.scenario import load_scenario
 
 SCENARIO = Path(__file__).parents[2] / "data" / "scenarios" / "sentra.yaml"
@@ -71,3 +72,13 @@ def test_a_plant_changes_only_what_it_names(config: RunConfig) -> None:
 def test_an_unknown_plant_is_refused_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["measure", str(SCENARIO), "-o", str(tmp_path / "run"), "--plant", "dedupe"]) == 2
     assert capsys.readouterr().err.startswith("sentra: plant: must be one of dedupe-off, acks-1, ")
+
+
+def test_disturbances_joined_come_together_and_without_a_defect(config: RunConfig) -> None:
+    joined = replace(config, planted="dedupe-off-control+relay-without-ids-control")
+    assert len(list(planted.sent_messages(joined, iter(MESSAGES)))) > len(MESSAGES)
+    assert planted.ingest_options(joined) == {}
+    assert planted.ingest_options(replace(config, planted="dedupe-off-control+relay-without-ids")) != {}
+    planted.check_plant(joined.planted)
+    with pytest.raises(InputError, match=r"or some joined by \+, got 'acks-1\+nothing'"):
+        planted.check_plant("acks-1+nothing")
