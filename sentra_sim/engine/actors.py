@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from sentra_sim.engine.changes import Change, Operation
-from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only
+from sentra_sim.scenario import Batcher, ConsumerGroup, Log, Pool, Scenario, Store, only
 
 Actor = Literal["works", "release", "calls", "group", "consumer", "broker", "process", "host", "station", "poison"]
 
@@ -15,7 +15,6 @@ ONLY: dict[Operation, Actor] = {
     "weight": "release",
     "failure": "calls",
     "replicas": "group",
-    "stop": "consumer",
     "partition": "broker",
     "heal": "broker",
     "restart": "process",
@@ -42,7 +41,17 @@ def actor_of(scenario: Scenario, change: Change) -> Actor:
         return "consumer"
     if change.operation in ("pause", "resume"):
         return "process"
+    if change.operation == "stop" and change.subject not in scenario.stations:
+        return "consumer"
     return "release" if "/" in change.subject else "station"
+
+
+def drains(scenario: Scenario) -> list[str]:
+    """Returns the stations that can be stopped in order: the batcher, pools and stores, those with `recovery`."""
+    stations = scenario.stations.items()
+    return [
+        name for name, spec in stations if isinstance(spec, Batcher | Pool | Store) and spec.recovery is not None
+    ]
 
 
 def brokers(scenario: Scenario) -> list[str]:

@@ -12,6 +12,7 @@ from sentra_sim.engine.reference.host_changes import change_host, change_process
 from sentra_sim.engine.reference.membership import Membership
 from sentra_sim.engine.reference.releases import ReleasesModel
 from sentra_sim.engine.reference.world import World
+from sentra_sim.scenario import Batcher
 
 if TYPE_CHECKING:
     from sentra_sim.engine.reference.simulation import ReferenceSimulation
@@ -62,7 +63,7 @@ def _change_host(simulation: ReferenceSimulation, change: Change) -> None:
 
 
 def _change_station(world: World, change: Change) -> None:
-    if change.operation in ("kill", "start"):
+    if change.operation in ("kill", "start") and not isinstance(world.scenario.stations[change.subject], Batcher):
         for number in cgroups_of(world.scenario, change.subject):
             world.cgroups[number].renew()
     world.stores[change.subject].change(change.operation, change.value)

@@ -93,6 +93,8 @@ class ConsumerModel:
                 yield from self._wait(member)
                 continue
             poll = member.poll = self._take(member.ready)
+            if spec.max_poll_interval_s > 0.0:
+                self.membership.polled(member)
             if spec.adaptive_gather:
                 self._adapt(member)
             yield thread.run(member.fetch, len(poll.frames), poll.events)
@@ -115,7 +117,7 @@ class ConsumerModel:
                     break
             yield thread.run(member.finish, len(poll.frames), poll.events)
             member.poll = None
-            if member.leaving or member.giving_up:
+            if member.leaving or member.giving_up or member.late:
                 self.membership.after_poll(member)
 
     def _call(self, member: Member, number: int, poll: Batch) -> Generator[simpy.Event, None, None]:

@@ -128,7 +128,7 @@ class Shard:
         if request.gone:
             return
         self._stamp_acked(request)
-        self.outstanding -= 1
+        self.outstanding -= not request.orphan
         self._offer_early(request)
         self.request()
 
@@ -136,8 +136,9 @@ class Shard:
         request.acked = True
         self.world.stamp(request.frames, self.spec.hop)
         self.world.lag_events += request.events
-        for tell in self.world.on_acked:
-            tell(request.frames)
+        if not request.orphan:
+            for tell in self.world.on_acked:
+                tell(request.frames)
 
     def _offer_early(self, request: Request) -> None:
         if not request.needs:
@@ -177,7 +178,21 @@ class Shard:
     def _return(self, request: Request) -> None:
         request.gone = True
         del self.open[request]
-        self.returned.append(request)
+        if request.orphan:
+            for frame in request.frames:
+                self.world.let_go(frame)
+        else:
+            self.returned.append(request)
+
+    def disown(self) -> list[Frame]:
+        """The producer has ended, with all that it was to send; returns what the leader has and it has not heard of."""
+        self.waiting, self.returned, self.outstanding = [], [], 0
+        unheard: list[Frame] = []
+        for request in self.open:
+            if not request.acked:
+                request.orphan = True
+                unheard += request.frames
+        return unheard
 
     def block(self) -> None:
         """Lets the producer back off, longer each time, until the leader takes its requests."""
