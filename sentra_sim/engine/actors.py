@@ -33,6 +33,8 @@ def actor_of(scenario: Scenario, change: Change) -> Actor:
     """Returns who makes a change; whether a scenario has its subject is not looked at."""
     if change.operation in ONLY:
         return ONLY[change.operation]
+    if change.operation == "stop":
+        return "station" if change.subject in drains(scenario) else "consumer"
     if broker_number(scenario, change.subject) >= 0:
         return "broker"
     if change.operation == "slow":
@@ -41,8 +43,6 @@ def actor_of(scenario: Scenario, change: Change) -> Actor:
         return "consumer"
     if change.operation in ("pause", "resume"):
         return "process"
-    if change.operation == "stop" and change.subject not in scenario.stations:
-        return "consumer"
     return "release" if "/" in change.subject else "station"
 
 

@@ -17,6 +17,7 @@ from tests.property import vary_hosts
 from tests.property.vary_arrivals import vary_arrivals
 from tests.property.vary_fetches import vary_fetches
 from tests.property.vary_group import vary_group
+from tests.property.vary_lifecycle import vary_lifecycle
 from tests.property.vary_log import vary_log
 from tests.property.vary_pressure import vary_pressure
 from tests.property.vary_stores import store_changes, vary_stores
@@ -246,6 +247,7 @@ def stations(draw: st.DrawFn) -> dict[str, Any]:
                 "hops": [f"sent_{name}", f"delivered_{name}"],
             }
     vary_group(draw, built)
+    vary_lifecycle(draw, built)
     vary_stores(draw, built, demands, delays)
     return {
         name: station | {key: draw(value) for key, value in common.items()} | {"background": draw(backgrounds)}

@@ -24,6 +24,8 @@ class BatcherModel:
         self.name, self.spec = only(world.scenario, Batcher)
         self.jobs = simpy.Store(world.env)
         self.thread = world.thread(world.process[self.name], low=self.spec.low_priority)
+        self.receive = world.work(self.name, "receive", self.spec.receive)
+        self.close = world.work(self.name, "close", self.spec.close)
         self.gateway: Gateway | None = None
         self.open: list[Frame | None] = [None] * log.spec.partitions
         self.partition: list[int] = world.plan.partition.tolist()
@@ -58,17 +60,15 @@ class BatcherModel:
 
     def _serve(self, jobs: simpy.Store) -> Process:
         thread = self.thread
-        receive = self.world.work(self.name, "receive", self.spec.receive)
-        close = self.world.work(self.name, "close", self.spec.close)
         while True:
             job = yield jobs.get()
             if jobs is not self.jobs:  # its process has been killed
                 return
             if isinstance(job, Batch):
-                yield thread.run(close, len(job.frames), job.events)
+                yield thread.run(self.close, len(job.frames), job.events)
                 self.log.produce(job)
             else:
-                yield thread.run(receive, 1, len(job))
+                yield thread.run(self.receive, 1, len(job))
                 if self.tracking is None:
                     self._buffer(job)
                 else:
