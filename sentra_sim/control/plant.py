@@ -29,6 +29,13 @@ class Restart:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """Asks a process to end in order, and waits for nothing; it stays down until `Start`. Of a simulated plant only."""
+
+    process: str
+
+
+@dataclass(frozen=True)
 class Pause:
     """Stops a process where it stands."""
 
@@ -102,7 +109,9 @@ class SetSpeed:
     speed: float
 
 
-Action = Kill | Start | Restart | Pause | Resume | SetWeights | Partition | Slow | Heal | SetWorkers | Burden | SetSpeed
+Action = (
+    Kill | Start | Restart | Stop | Pause | Resume | SetWeights | Partition | Slow | Heal | SetWorkers | Burden | SetSpeed
+)
 
 
 class Plant(Protocol):
