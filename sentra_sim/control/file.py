@@ -28,7 +28,8 @@ class Defect(Block):
 class ControlFile(Block):
     """`rollout`, `faults`: a policy and a plan. `autoscaler`: a ScaledObject's or a HorizontalPodAutoscaler's file beside this one.
 
-    `deploys`: rolling restarts, of a simulated plant only. `defects`: the releases that a simulation plays, by name; a live plant has real ones of these names.
+    `deploys`: rolling restarts, of a simulated plant only. `defects`: the releases that a simulation plays, by name; a live plant
+    has real ones of these names.
     """
 
     schema_version: Literal[1] = 1

@@ -110,7 +110,19 @@ class SetSpeed:
 
 
 Action = (
-    Kill | Start | Restart | Stop | Pause | Resume | SetWeights | Partition | Slow | Heal | SetWorkers | Burden | SetSpeed
+    Kill
+    | Start
+    | Restart
+    | Stop
+    | Pause
+    | Resume
+    | SetWeights
+    | Partition
+    | Slow
+    | Heal
+    | SetWorkers
+    | Burden
+    | SetSpeed
 )
 
 

@@ -114,7 +114,7 @@ def changes_of(
     return [Change(at_s, operation, subject, value) for operation, subject, value in _rows(action, scenario)]
 
 
-def _rows(action: Action, scenario: Scenario) -> Sequence[tuple[Operation, str, float]]:  # noqa: PLR0911 - one branch an action
+def _rows(action: Action, scenario: Scenario) -> Sequence[tuple[Operation, str, float]]:  # noqa: PLR0911, PLR0912 - one branch an action
     """Returns operation, subject and value of the changes that an action is."""
     match action:
         case Kill(process):

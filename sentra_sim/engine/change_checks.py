@@ -78,11 +78,6 @@ def _check_poison(scenario: Scenario, change: Change) -> None:
 
 def _check_consumer(scenario: Scenario, change: Change) -> None:
     if not consumer_numbers(scenario, change.subject):
-        if change.operation == "stop" and change.subject in scenario.stations:
-            names = ", ".join([*consumers(scenario), *drains(scenario)])
-            raise InputError(
-                f"stop: must be of a consumer or of a batcher, pool or store with recovery, got {change.subject!r}; valid names: {names}"
-            )
         names = ", ".join(consumers(scenario))
         raise InputError(
             f"{change.operation}: must be of a consumer, one of {names}, got {change.subject!r}; for more set max_replicas"
@@ -96,6 +91,8 @@ def _check_station(scenario: Scenario, change: Change) -> None:
             _check_store_replicas(change, station)
         case "slow-clients":
             _check_slow_clients(change, station)
+        case "stop":
+            _check_stop(scenario, change)
         case _:
             _check_killable(scenario, change)
 
@@ -107,6 +104,15 @@ def _check_killable(scenario: Scenario, change: Change) -> None:
         raise InputError(
             f"{change.operation}: must be of a broker, a consumer or a station with recovery, got {change.subject!r}; "
             f"valid names: {names}"
+        )
+
+
+def _check_stop(scenario: Scenario, change: Change) -> None:
+    if change.subject not in drains(scenario):
+        names = ", ".join([*consumers(scenario), *drains(scenario)])
+        raise InputError(
+            f"stop: must be of a consumer, one of {names}, got {change.subject!r}; for more set max_replicas, "
+            "or recovery of a batcher, pool or store"
         )
 
 

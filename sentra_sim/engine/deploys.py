@@ -78,9 +78,7 @@ def _replicas(scenario: Scenario, subject: str) -> Replicas:
     return Replicas([subject], recovery.restart_s, drain=subject in drains(scenario))
 
 
-def _waves(
-    replicas: Replicas, at_s: float, drain_s: float, max_unavailable: int, settle_s: float
-) -> Iterator[Change]:
+def _waves(replicas: Replicas, at_s: float, drain_s: float, max_unavailable: int, settle_s: float) -> Iterator[Change]:
     names = replicas.names
     for first in range(0, len(names), max_unavailable):
         wave = names[first : first + max_unavailable]

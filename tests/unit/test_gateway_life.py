@@ -176,7 +176,7 @@ def test_a_stopped_pool_brings_to_an_end_what_it_has_and_lets_others_wait(engine
 def test_only_what_has_a_recovery_can_be_stopped_killed_and_started() -> None:
     plan = prepare(bare(), seconds=1.0, seed=1)
     for operation in ("kill", "start", "stop"):
-        with pytest.raises(InputError, match=f"{operation}: must be of a .* with recovery, got 'batcher'"):
+        with pytest.raises(InputError, match=f"{operation}: must be of a .*, got 'batcher'"):
             run(plan, engine="reference", changes=[Change(0.0, operation, "batcher")])
 
 
