@@ -1,31 +1,49 @@
-"""Rows that a streaming run must not use again: of polls whose consumer was killed while stations were at them."""
+"""Rows that a streaming run must not use again: of a poll whose consumer was killed while a station was at it."""
 
 import numpy as np
 import pytest
 
-from sentra_sim.engine import Change
+from sentra_sim.engine import Change, prepare
 from sentra_sim.engine.compiled import supply, windows
-from tests.pipelines import sentra
+from sentra_sim.engine.compiled.simulation import CompiledSimulation
+from sentra_sim.engine.compiled.sinks import StatisticsSink
+from tests.pipelines import bare, hop_times
 from tests.property.test_engines_equal import play_both
 
 
-def test_polls_of_killed_consumers_are_kept_while_stations_are_at_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store gathers what is brought twice: the first poll completes the frames, the second lies there still."""
+def test_the_poll_of_a_killed_consumer_is_kept_while_a_station_is_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer takes a second; meanwhile the same frames come to all their hops with a poll that takes none."""
     monkeypatch.setattr(windows, "AMPLE_BYTES", 0)  # rows are used again as soon as they can be
     monkeypatch.setattr(supply, "FIRST_ROWS", 2)
-    changes = {
-        "load.rate_eps": 5_000.0,
-        "stations.worker.ready_s": 0.005,
-        "stations.worker.rebalance": "static",
-        "stations.worker.join_s": 0.0,
-        "stations.worker.finish": {"job_s": 0.02},
-        "stations.gateway.max_events": 20,
-        "stations.clickhouse": {"kind": "store", "host": "box", "flush_s": 0.02, "hop": "clickhouse"},
-    }
-    kills = [
-        Change(at_s + late_s, operation, "worker-1")
-        for at_s in np.arange(0.1, 2.5, 0.0501).tolist()
-        for operation, late_s in (("kill", 0.0), ("start", 0.001))
+    scenario = bare(
+        {
+            "load.rate_eps": 200.0,
+            "hosts.far": {"cores": 64},
+            "stations.group.rebalance": "static",
+            "stations.group.ready_s": 0.001,
+            "stations.group.join_s": 0.0,
+            "stations.group.calls": ["store"],
+            "stations.store": {"kind": "store", "host": "far", "hop": "stored"},
+        }
+    )
+    changes = [
+        Change(0.501, "slow", "far", 1.0),
+        Change(0.551, "slow", "far", 0.0),
+        Change(0.551, "kill", "group-1"),
+        Change(0.552, "start", "group-1"),
     ]
-    trace = play_both(sentra(changes), seconds=3.0, seed=1, changes=kills)
-    assert (trace.attempts > 1).sum() > 20
+    plan = prepare(scenario, seconds=3.0, seed=1, keep=False)
+    streaming = CompiledSimulation(plan, StatisticsSink(plan, (0.0, 3.0), "stored"))
+    for change in changes:
+        streaming.advance(change.at_s)
+        streaming.apply(change)
+    streaming.advance(1.4)
+    frames, kept = (int(streaming.tables.state[name][0]) for name in ("frames", "frame_kept"))
+
+    trace = play_both(scenario, seconds=3.0, seed=1, changes=changes)
+    again = trace.attempts > 1
+    stored = hop_times(scenario, trace, "stored")
+    assert again.any()
+    assert (stored[again] < 0.6).all()  # by the second poll
+    assert frames > 250
+    assert 50 < kept <= np.flatnonzero(again)[0]  # those before were given up, these are not

@@ -8,7 +8,7 @@ import pytest
 from sentra_sim.engine import Change, Trace, prepare, run, start
 from sentra_sim.engine.trace import EVENT_SHED, OK, SHED
 from sentra_sim.errors import InputError
-from sentra_sim.scenario import Scenario
+from sentra_sim.scenario import Scenario, processes
 from tests.pipelines import bare, hop_times
 from tests.property.books import IN_FLIGHT, account, assert_follows, final_account
 
@@ -145,6 +145,43 @@ def test_a_new_gateway_has_room_and_tokens_again(engine: str) -> None:
 
 
 @ENGINES
+def test_nothing_of_a_dead_gateway_takes_up_room(engine: str) -> None:
+    """Ten events may be in flight, in one request, which takes 100 ms; the one of the dead gateway does not count."""
+    keys = {"stations__batcher__max_events": 1, "stations__log__in_flight": 1, "stations__log__partitions": 1}
+    keys |= {"stations__batcher__admission": {"max_in_flight_events": 10}}
+    scenario = gateway(**keys, stations__batcher__recovery={"restart_s": 0.01})
+    trace = play(scenario, engine, Change(0.2505, "kill", "batcher"), Change(0.2505, "start", "batcher"))
+    new = hop_times(scenario, trace, "received") > 0.2605
+    answers = np.unique(hop_times(scenario, trace, "acked")[new])
+    assert answers[0] == pytest.approx(0.361)
+    assert len(answers) > 5
+    assert np.diff(answers).min() > 0.099  # one at a time
+
+
+@ENGINES
+def test_messages_that_wait_for_the_gateway_are_taken_by_one_that_drains(engine: str) -> None:
+    """Its thread takes 2 ms a message, of which two are waiting at a time: their frames do not linger for ten seconds."""
+    scenario = gateway(stations__batcher__receive={"job_s": 0.002}, stations__batcher__linger_s=10.0)
+    trace = play(scenario, engine, Change(0.1005, "stop", "batcher"))
+    assert (trace.frame[:101] >= 0).all()
+    closed = hop_times(scenario, trace, "closed")
+    assert closed.max() == pytest.approx(0.202)
+    assert (trace.outcome == OK).all()
+
+
+@ENGINES
+def test_a_dead_gateway_has_no_background_jobs_and_a_new_one_is_cold(engine: str) -> None:
+    job = {"every_s": 0.01, "demand": {"job_s": 0.001}}
+    cold = {"job_s": 0.0001, "cold_s": 0.01, "cold_tau_s": 1e9}  # of the first job of a process alone
+    scenario = gateway(stations__batcher__background=[job], stations__batcher__receive=cold)
+    busy_s = [
+        play(scenario, engine, *changes).cpu_s[processes(scenario).index("batcher")].sum()
+        for changes in ([], [Change(0.2505, "kill", "batcher"), Change(0.5505, "start", "batcher")])
+    ]
+    assert busy_s[1] - busy_s[0] == pytest.approx(0.01 - 50 * 0.001 - 500 * 0.0001, abs=0.0025)
+
+
+@ENGINES
 def test_acknowledgements_that_are_kept_back_die_with_the_gateway(engine: str) -> None:
     rules = {"max_in_flight_events": 10_000, "backpressure": {"high_events": 10, "low_events": 1, "poll_s": 0.05}}
     rules["backpressure"]["hold_acks"] = True  # type: ignore[index]
@@ -171,6 +208,30 @@ def test_a_stopped_pool_brings_to_an_end_what_it_has_and_lets_others_wait(engine
     kill = play(scenario, engine, Change(0.515, "kill", "pool"), Change(0.7, "start", "pool"))
     priced = hop_times(scenario, kill, "priced")
     assert not ((priced > 0.515) & (priced < 0.8)).any()
+
+
+@ENGINES
+def test_a_store_that_was_stopped_in_order_has_nothing_to_redo(engine: str) -> None:
+    """It holds 10 events that took effect since its last checkpoint, each of which takes 20 ms to redo after a kill."""
+    store = {"kind": "store", "host": "ample", "hop": "stored", "recovery": {"restart_s": 0.1, "redo_event_s": 0.02}}
+    keys = {"load__rate_eps": 20.0, "stations__group__calls": ["store"], "stations__store": store}
+    scenario = gateway(**keys, stations__batcher__linger_s=0.0, stations__log__replication={})
+    for operation, first_s in (("stop", 0.8), ("kill", 1.02)):
+        trace = play(scenario, engine, Change(0.525, operation, "store"), Change(0.7, "start", "store"))
+        stored = hop_times(scenario, trace, "stored")
+        assert stored[stored > 0.55].min() == pytest.approx(first_s)
+
+
+@ENGINES
+def test_a_store_that_drains_still_is_killed_by_its_start(engine: str) -> None:
+    """Its poll takes 1 s of its thread, which is lost: the poll is brought again."""
+    store = {"kind": "store", "host": "ample", "hop": "stored", "demand": {"job_s": 1.0}}
+    keys = {"load__rate_eps": 1.0, "stations__group__calls": ["store"], "stations__log__replication": {}}
+    scenario = gateway(
+        **keys, stations__batcher__linger_s=0.0, stations__store=store | {"recovery": {"restart_s": 0.1}}
+    )
+    trace = play(scenario, engine, Change(0.5, "stop", "store"), Change(0.7, "start", "store"))
+    assert hop_times(scenario, trace, "stored") == pytest.approx([2.0])
 
 
 def test_only_what_has_a_recovery_can_be_stopped_killed_and_started() -> None:

@@ -127,3 +127,13 @@ def test_a_consumer_that_is_late_may_be_stopped_or_killed_as_any_other(engine: s
         trace = play(scenario, engine, *sorted(changes, key=lambda change: change.at_s))
         assert np.isfinite(hop_times(scenario, trace, "stored")).all()
         assert set(trace.outcome) <= {OK, DUPLICATE}
+
+
+@ENGINES
+def test_a_consumer_that_is_back_gives_nothing_up_for_a_rebalance_that_it_has_missed(engine: str) -> None:
+    """Both leave at 0.6 s and are back at 0.75 s; the second one was to hear of the first one's leave by its next heartbeat."""
+    scenario = group(max_poll_interval_s=0.1, rebalance="eager", heartbeat_s=0.8, session_timeout_s=3.0)
+    trace = play(scenario, engine, Change(0.5, "pause", "store"), Change(0.75, "resume", "store"))
+    started = hop_times(scenario, trace, "started")
+    assert np.isfinite(started).all()
+    assert (np.diff(np.sort(started)) < 0.9).all()  # nobody waits for longer than a heartbeat
