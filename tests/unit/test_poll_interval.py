@@ -137,3 +137,35 @@ def test_a_consumer_that_is_back_gives_nothing_up_for_a_rebalance_that_it_has_mi
     started = hop_times(scenario, trace, "started")
     assert np.isfinite(started).all()
     assert (np.diff(np.sort(started)) < 0.9).all()  # nobody waits for longer than a heartbeat
+
+
+@ENGINES
+def test_a_static_member_whose_session_is_over_comes_back_all_the_same(engine: str) -> None:
+    """It hangs from 0.5 to 1.5 s; its session is over at about 0.8 s, its poll goes on, and then it joins as a new one."""
+    scenario = group(max_poll_interval_s=0.1, rebalance="static", session_timeout_s=0.2, replicas=1)
+    trace = play(scenario, engine, Change(0.5, "pause", "store"), Change(1.5, "resume", "store"))
+    assert np.isfinite(hop_times(scenario, trace, "stored")).all()
+    assert (trace.outcome == DUPLICATE).any()
+
+
+@ENGINES
+def test_a_static_member_gives_up_after_its_poll_what_is_anothers_by_then(engine: str) -> None:
+    """While it hangs a second one joins: from then on nobody polls the partitions of both."""
+    scenario = group(max_poll_interval_s=0.1, rebalance="static", session_timeout_s=10.0, replicas=1, max_replicas=2)
+    changes = [Change(0.5, "pause", "store"), Change(0.65, "start", "group-2"), Change(1.0, "resume", "store")]
+    trace = play(scenario, engine, *changes, Change(1.1, "demand", "store", 10.0), seconds=2.0)
+    started = hop_times(scenario, trace, "started")
+    assert (trace.attempts > 1).any()
+    owners = [set(trace.partition[trace.poll == poll]) for poll in np.unique(trace.poll[started > 1.2])]
+    assert max(len(partitions) for partitions in owners) == 2  # of four
+
+
+@ENGINES
+def test_a_late_poll_is_put_back_once(engine: str) -> None:
+    """Its consumer has left at 0.61 s when it is killed: what it was at is tried twice in all."""
+    scenario = group(max_poll_interval_s=0.1, replicas=1, idempotent=True)
+    changes = [Change(0.5, "pause", "store"), Change(0.65, "kill", "group-1"), Change(0.8, "resume", "store")]
+    trace = play(scenario, engine, *changes, Change(0.9, "start", "group-1"))
+    assert (trace.attempts > 1).sum() == 1
+    assert trace.attempts.max() == 2
+    assert np.isfinite(hop_times(scenario, trace, "stored")).all()

@@ -53,7 +53,7 @@ def kill(sim: Sim, number: int) -> None:
     if alive:
         drop(sim, number)
     signal(sim, thread_at(sim, member.thread).cgroup, False)
-    if alive:
+    if alive and member.joined:
         miss(sim, number)
 
 

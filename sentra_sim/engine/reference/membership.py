@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sentra_sim.engine.reference.member import Member
+from sentra_sim.engine.reference.sticky import spread_evenly
 from sentra_sim.engine.reference.world import Batch, World
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Membership:
         if alive:
             self._drop(member)
         member.thread.cgroup.proceed()
-        if alive:
+        if alive and member.joined:
             self._miss(member)
 
     def pause(self, number: int) -> None:
@@ -333,22 +334,4 @@ class Membership:
         elif self.spec.rebalance == "eager":
             self.target = [members[partition % len(members)] for partition in range(len(self.target))]
         else:
-            self._assign_sticky(members)
-
-    def _assign_sticky(self, members: list[int]) -> None:
-        quota, extra = divmod(len(self.target), len(members))
-        room = dict.fromkeys(members, quota)
-        holders = [number for number in members if self.target.count(number) > quota]
-        others = [number for number in members if self.target.count(number) <= quota]
-        for number in [*holders, *others][:extra]:
-            room[number] += 1
-        for partition, number in enumerate(self.target):
-            if room.get(number, 0) > 0:
-                room[number] -= 1
-            else:
-                self.target[partition] = -1
-        for partition, number in enumerate(self.target):
-            if number < 0:
-                first = next(number for number in members if room[number] > 0)
-                room[first] -= 1
-                self.target[partition] = first
+            spread_evenly(self.target, members)
