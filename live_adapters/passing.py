@@ -13,12 +13,11 @@ from live_adapters.pipeline.config import RunConfig
 from live_adapters.pipeline.hoplog import PRICING_RELEASES, RELEASE_JOBS, LogTail
 from live_adapters.pipeline.telemetry.framebook import FrameBook, Known
 from live_adapters.recording.recorder import hop_names
-from sentra_sim.errors import PlantError
+from sentra_sim.control.plant import KEEP_S, check_window
 from sentra_sim.kpi import QUANTILES, final_hop
 from sentra_sim.scenario import INTENDED
 from sentra_sim.units import NS_PER_S
 
-KEEP_S = 300.0  # the longest window, and how long a frame is waited for
 USUAL_S = 60.0  # what is kept at least
 
 
@@ -49,15 +48,12 @@ class Passing:
         Raises:
             PlantError: the window is none, or longer than is kept.
         """
-        if not 0.0 < window_s <= KEEP_S:
-            raise PlantError(
-                f"plant: window_s must be above 0 and at most {KEEP_S:.0f}, got {window_s:g}; ask for less"
-            )
+        check_window(window_s)
         book, now_ns = self._book, time.monotonic_ns()
         book.look()
         self._longest_s = max(self._longest_s, window_s)
         old_ns = now_ns - int(self._longest_s * NS_PER_S)
-        given_up_ns = now_ns - int(KEEP_S * NS_PER_S)
+        given_up_ns = now_ns - int(KEEP_S * NS_PER_S)  # no longer is a frame waited for
         self._whole.extend(_Whole(max(known.marks.values()), known) for _, known in book.done(given_up_ns))
         while self._whole and self._whole[0].end_ns < old_ns:
             self._whole.popleft()

@@ -18,6 +18,7 @@ from sentra_sim.control.plant import (
     Pause,
     Restart,
     Resume,
+    SetReplicas,
     SetSpeed,
     SetWeights,
     SetWorkers,
@@ -79,7 +80,7 @@ class LivePlant:
                     f"plant: must be an action on a real pipeline, got Stop of {process}; "
                     "sentra chaos --rolling-restart lets real processes end in order"
                 )
-            case Burden() | SetSpeed():
+            case Burden() | SetSpeed() | SetReplicas():
                 raise PlantError(
                     f"plant: must be an action on a real pipeline, got {type(action).__name__}; plant a release with the defect"
                 )

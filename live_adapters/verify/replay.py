@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from live_adapters.pipeline.consumer.poll import EVENT, LIMIT
+from live_adapters.pipeline.consumer.poll import LIMIT
 
 DENSE_KEYS = 1 << 22  # keys below it are counted in an array, others are sorted
 HASH_SEED = 0
@@ -126,9 +126,3 @@ def window_of(keys: NDArray[np.int64], wanted: dict[int, int]) -> slice | None:
     target = (weights[at] * np.array([wanted[key] for key in sorted(wanted)], dtype=np.uint64)).sum(dtype=np.uint64)
     hits = np.flatnonzero(sums[length:] - sums[:-length] == target)
     return slice(int(hits[0]), int(hits[0]) + length) if len(hits) else None
-
-
-def empty_log(partition: int, first_offset: int = 0) -> PartitionLog:
-    """Returns a partition without records."""
-    none = np.zeros(0, dtype=np.int64)
-    return PartitionLog(partition, first_offset, first_offset, True, np.zeros(0, dtype=EVENT), none, none)

@@ -14,7 +14,7 @@ from sentra_sim.cli import live
 from sentra_sim.errors import InputError
 
 if TYPE_CHECKING:
-    from sentra_sim.cli.main import Parser
+    from sentra_sim.cli.parser import Parser
 
 RATE_EPS = 20_000.0
 FAULTS = 100
@@ -43,7 +43,7 @@ def add_options(parser: Parser) -> None:
 
 def chaos(options: Namespace) -> int:
     """Plays faults; exit 1 when an acknowledged event was lost, one had effect twice, or a fault was not recovered from."""
-    lab = live.load_chaos()
+    lab = live.load("chaos")
     if options.list:
         return _print_faults(lab, as_json=options.json)
     faults = _faults(options, lab)
@@ -68,7 +68,7 @@ def chaos(options: Namespace) -> int:
 
 
 def _faults(options: Namespace, lab: Any) -> list[Any]:
-    proxied = live.load_stack().is_proxied()
+    proxied = live.load("stack").is_proxied()
     if options.campaign:
         if options.faults < 1:
             raise InputError(f"--faults: must be at least 1, got {options.faults}; write a number of faults")

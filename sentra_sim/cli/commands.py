@@ -24,19 +24,19 @@ def up(options: Namespace) -> int:
     from sentra_sim.cli.tables import print_components
 
     live.start_stack(quiet=options.json, proxied=options.proxied)
-    return print_components(live.load_stack().status(), as_json=options.json)
+    return print_components(live.load("stack").status(), as_json=options.json)
 
 
 def status(options: Namespace) -> int:
     """Shows the stack; exit 1 when a component is dead."""
     from sentra_sim.cli.tables import print_components
 
-    return print_components(live.load_stack().status(), as_json=options.json)
+    return print_components(live.load("stack").status(), as_json=options.json)
 
 
 def down(options: Namespace) -> int:
     """Stops the stack."""
-    stopped = live.load_stack().down()
+    stopped = live.load("stack").down()
     if options.json:
         print(json.dumps({"stopped": stopped}))
     else:
@@ -50,17 +50,17 @@ def measure(options: Namespace) -> int:
     from sentra_sim.cli.control import controlled
     from sentra_sim.cli.notices import about_run
     from sentra_sim.cli.progress import measuring
+    from sentra_sim.cli.runtables import print_run
     from sentra_sim.cli.steps import window_s
-    from sentra_sim.cli.tables import print_run
 
     scenario = _scenario(options)
     seconds = window_s(options, scenario)
-    play, notifier = live.load_measure(), live.load_notifier()
+    play, notifier = live.load("measure").measure, live.load("notifier")
     rules, weights = _gateway_rules(options, scenario), _release_weights(options)
     warnings = advise(options, scenario)
     with (
         notifier.notifying(options.notify) as webhook,
-        controlled(options.control) as control,
+        controlled(options.control, live_as=scenario) as control,
         measuring(options.warmup + seconds, quiet=options.json) as report,
     ):
         if control:
@@ -93,8 +93,8 @@ def simulate(options: Namespace) -> int:
     """Writes a simulated run."""
     from sentra_sim.cli.advise import advise
     from sentra_sim.cli.control import controlled
+    from sentra_sim.cli.runtables import print_run
     from sentra_sim.cli.steps import window_s
-    from sentra_sim.cli.tables import print_run
     from sentra_sim.engine import simulate as run_engine
     from sentra_sim.records import read_run, refuse_existing, write_run
     from sentra_sim.scenario import with_room
@@ -131,7 +131,7 @@ def simulate(options: Namespace) -> int:
 
 def kpi(options: Namespace) -> int:
     """Shows KPIs; with --enforce exit 1 on a miss."""
-    from sentra_sim.cli.tables import print_run
+    from sentra_sim.cli.runtables import print_run
     from sentra_sim.kpi import breaches, kpis, step_kpis
     from sentra_sim.records import read_run
 
@@ -161,8 +161,9 @@ def verify(options: Namespace) -> int:
     """Judges a measured run's evidence; exit 1 on a fault."""
     from sentra_sim.cli.verify import print_findings
 
-    judge, load = live.load_judge()
-    return print_findings(options.run_folder, judge(load(options.run_folder)), as_json=options.json)
+    evidence = live.load("verify.evidence").load_evidence(options.run_folder)
+    found = live.load("verify.judge").judge_evidence(evidence)
+    return print_findings(options.run_folder, found, as_json=options.json)
 
 
 def calibrate(options: Namespace) -> int:
@@ -256,11 +257,11 @@ def _scenario(options: Namespace) -> Scenario:
 def _gateway_rules(options: Namespace, scenario: Scenario) -> Any:
     if options.gateway_rules is None:
         return None
-    return live.load_run_options().read_gateway_rules(options.gateway_rules, scenario.load.tenants)
+    return live.load("runoptions").read_gateway_rules(options.gateway_rules, scenario.load.tenants)
 
 
 def _release_weights(options: Namespace) -> Any:
-    return None if options.canary is None else live.load_run_options().canary_weights(options.canary)
+    return None if options.canary is None else live.load("runoptions").canary_weights(options.canary)
 
 
 def _seed(options: Namespace, scenario: Scenario) -> int:

@@ -55,11 +55,11 @@ class Controlled:
 
 
 @contextmanager
-def controlled(file: Path | None) -> Iterator[Controlled | None]:
-    """Reads a control file; None stands for a run without.
+def controlled(file: Path | None, *, live_as: Scenario | None = None) -> Iterator[Controlled | None]:
+    """Reads a control file; None stands for a run without. `live_as`: it is to act on a live plant of this scenario.
 
     Raises:
-        InputError: it cannot be read, or breaks a rule.
+        InputError: it cannot be read, breaks a rule, or asks for what a live plant does not do.
     """
     if file is None:
         yield None
@@ -68,5 +68,9 @@ def controlled(file: Path | None) -> Iterator[Controlled | None]:
     from sentra_sim.control.journal import JOURNAL
 
     control = load_control(file)
+    if live_as is not None:
+        from sentra_sim.control.checks import check_live_control
+
+        check_live_control(control, live_as)
     with tempfile.TemporaryDirectory() as folder:
         yield Controlled(control, Path(folder) / JOURNAL)

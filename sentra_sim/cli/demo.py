@@ -126,7 +126,7 @@ def warm_stack(scenario: Scenario, folder: Path, protocol: Protocol) -> None:
     from sentra_sim.scenario import Batcher, only
 
     live.start_stack(quiet=False)
-    mark = _warm_mark(live.load_stack())
+    mark = _warm_mark(live.load("stack"))
     if mark.exists():
         return
     print_step(f"warming the brokers up in {len(protocol.warmup_eps)} runs of {protocol.warmup_run_s:g} s")
@@ -146,7 +146,7 @@ def _warm_mark(stack: Any) -> Path:
 
 def measure_load(scenario: Scenario, load: Load, out: Path, warmup_s: float, seconds: float) -> None:
     """Records one load, in place of a run that is there."""
-    play = live.load_measure()
+    play = live.load("measure").measure
     with measuring(warmup_s + seconds, quiet=False) as report:
         play(
             scenario,

@@ -8,20 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sentra_sim.cli import chaos, commands, rollout
+from sentra_sim.cli.parser import Parser
 from sentra_sim.errors import InputError, SentraError
 
 INTERRUPTED = 130
 PLANT_HELP = "breaks the pipeline on purpose, to see that the checker notices (docs/verify.md)"
 
 CONTROL_HELP = "YAML: who acts on the run: rollout, autoscaler, faults (docs/control.md)"
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose complaints are one line."""
-
-    def error(self, message: str) -> None:  # type: ignore[override]
-        """Raises what `main` prints as one line."""
-        raise InputError(f"{self.prog}: {message}; see {self.prog} --help")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

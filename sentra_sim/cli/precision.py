@@ -63,7 +63,7 @@ def replicate(
         )
     write_run(options.output, *found.first, replace=options.replace)
     if found.saturated and not options.json:
-        from sentra_sim.cli.tables import print_run
+        from sentra_sim.cli.runtables import print_run
         from sentra_sim.records import read_run
 
         print_run(read_run(options.output), as_json=False, hops=False)

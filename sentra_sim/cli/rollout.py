@@ -14,7 +14,7 @@ from sentra_sim.cli.tables import console, table
 from sentra_sim.errors import InputError
 
 if TYPE_CHECKING:
-    from sentra_sim.cli.main import Parser
+    from sentra_sim.cli.parser import Parser
     from sentra_sim.control.file import Control
     from sentra_sim.control.rollout import RolloutPolicy
     from sentra_sim.plan.population import Population

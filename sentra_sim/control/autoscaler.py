@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sentra_sim.control.hpa import SYNC_S, Hpa, Usage
 from sentra_sim.control.loop import Controller, Desk, Process
-from sentra_sim.control.plant import SetWorkers
+from sentra_sim.control.plant import SetReplicas, SetWorkers
 from sentra_sim.control.scaledobject import (
     HorizontalPodAutoscaler,
     KafkaTrigger,
@@ -30,6 +30,26 @@ def make_autoscaler(rule: ScaledObject | HorizontalPodAutoscaler) -> Controller:
     return KedaAutoscaler(rule.spec) if isinstance(rule, ScaledObject) else HpaAutoscaler(rule)
 
 
+class Scaled:
+    """What an autoscaler sets the number of: a store, if the plant shows how many replicas it has, else the group's workers."""
+
+    def __init__(self, target: str) -> None:
+        self.target = target
+
+    def count(self, seen: Seen) -> int:
+        """Returns how many there are."""
+        return int(seen.get(f"{self.target}.replicas", seen["workers"]))
+
+    def scale(self, desk: Desk, seen: Seen, count: int) -> None:
+        """Sets how many there are, if that changes."""
+        if f"{self.target}.replicas" not in seen:
+            set_workers(desk, seen, count)
+        elif count != self.count(seen):
+            backlog = seen.get(f"{self.target}.backlog_events")
+            desk.decided(f"{self.count(seen)} to {count} replicas of {self.target}", backlog_events=backlog)
+            desk.apply(SetReplicas(self.target, count))
+
+
 class HpaAutoscaler:
     """A HorizontalPodAutoscaler by itself."""
 
@@ -37,6 +57,7 @@ class HpaAutoscaler:
 
     def __init__(self, rule: HorizontalPodAutoscaler) -> None:
         spec = rule.spec
+        self.scaled = Scaled(spec.target)
         self.hpa = Hpa(spec.least, spec.most, spec.behavior)
         self.metrics = [entry.external for entry in spec.metrics]
 
@@ -44,13 +65,9 @@ class HpaAutoscaler:
         """Looks every 15 s."""
         while True:
             seen = desk.metrics(WINDOW_S)
-            scale(
-                desk, seen, self.hpa.sync(desk.now_s, int(seen["workers"]), [self._usage(seen, i) for i in self._all()])
-            )
+            usages = [self._usage(seen, number) for number in range(len(self.metrics))]
+            self.scaled.scale(desk, seen, self.hpa.sync(desk.now_s, self.scaled.count(seen), usages))
             yield desk.wait(SYNC_S)
-
-    def _all(self) -> range:
-        return range(len(self.metrics))
 
     def _usage(self, seen: Seen, number: int) -> Usage | None:
         target = self.metrics[number].target
@@ -67,6 +84,7 @@ class KedaAutoscaler:
 
     def __init__(self, spec: ScaledObjectSpec) -> None:
         self.spec = spec
+        self.scaled = Scaled(spec.target)
         self.hpa = Hpa(max(1, spec.least), spec.most, spec.advanced.hpa.behavior)
         self.last_active_s: float | None = None
         self.cached: list[Reading | None] = [None] * len(spec.triggers)
@@ -86,29 +104,29 @@ class KedaAutoscaler:
 
     def _poll(self, desk: Desk, seen: Seen) -> None:
         """Takes the step between none and some, or `idleReplicaCount` and more."""
-        spec, current = self.spec, int(seen["workers"])
+        spec, current = self.spec, self.scaled.count(seen)
         self.cached = [read_trigger(trigger, seen) for trigger in spec.triggers]
         idle = spec.idle or 0
         if any(reading is not None and reading.active for reading in self.cached):
             self.last_active_s = desk.now_s
             if current == 0 or (spec.idle is not None and current < spec.least):
-                scale(desk, seen, max(1, spec.least))
+                self.scaled.scale(desk, seen, max(1, spec.least))
         elif current > idle and (spec.idle is not None or spec.least == 0):
             since_s = desk.now_s - self.last_active_s if self.last_active_s is not None else math.inf
             if since_s > spec.cooldown_s and desk.now_s >= spec.initial_cooldown_s:
-                scale(desk, seen, idle)
+                self.scaled.scale(desk, seen, idle)
         elif current < spec.least and spec.idle is None:
-            scale(desk, seen, spec.least)
+            self.scaled.scale(desk, seen, spec.least)
 
     def _sync(self, desk: Desk, seen: Seen) -> None:
-        current = int(seen["workers"])
+        current = self.scaled.count(seen)
         if self.spec.idle is not None and current <= self.spec.idle:
             return
         usages: list[Usage | None] = []
         for trigger, cached in zip(self.spec.triggers, self.cached, strict=True):
             reading = cached if trigger.cached else read_trigger(trigger, seen)
             usages.append(None if reading is None else reading.usage)
-        scale(desk, seen, self.hpa.sync(desk.now_s, current, usages))
+        self.scaled.scale(desk, seen, self.hpa.sync(desk.now_s, current, usages))
 
 
 @dataclass(frozen=True)
@@ -138,7 +156,7 @@ def read_trigger(trigger: Trigger, seen: Seen) -> Reading | None:
     return Reading(lag > rule.activation, Usage(float(total), float(rule.lag_threshold), average))
 
 
-def scale(desk: Desk, seen: Seen, count: int) -> None:
+def set_workers(desk: Desk, seen: Seen, count: int) -> None:
     """Sets the workers, if their number changes: none beyond the partitions, which would stand idle."""
     count = min(count, int(seen.get("partitions", count)))
     if count != int(seen["workers"]):

@@ -6,16 +6,19 @@ from collections.abc import Iterator
 
 from sentra_sim.control.faults import Fault
 from sentra_sim.control.file import Control
-from sentra_sim.control.plant import Action, SetWeights, SetWorkers, Slow
+from sentra_sim.control.plant import KEEP_S, Action, SetWeights, SetWorkers, Slow
 from sentra_sim.control.rollout import STABLE, RolloutPolicy
-from sentra_sim.control.scaledobject import HorizontalPodAutoscaler, PrometheusTrigger
-from sentra_sim.control.simulated import KEEP_S, changes_of
+from sentra_sim.control.scaledobject import HorizontalPodAutoscaler, PrometheusTrigger, ScaledObject
+from sentra_sim.control.shown import scalable_stores
+from sentra_sim.control.simulated import changes_of
 from sentra_sim.engine.change_checks import check_change
 from sentra_sim.engine.facts import has_releases
 from sentra_sim.errors import InputError, SentraError
 from sentra_sim.kpi import QUANTILES
 from sentra_sim.scenario import ConsumerGroup, Pool, Scenario, hop_edges, only, processes, with_room
 from sentra_sim.scenario.complaints import nearest
+
+Rule = ScaledObject | HorizontalPodAutoscaler
 
 OF_A_RELEASE = ("priced_eps", "error_rate", "job_p95_s")  # a live plant alone shows these, by release
 
@@ -33,7 +36,7 @@ def check_control(control: Control, scenario: Scenario, *, seconds: float) -> li
         *_defects(control, scenario),
         *_faults(control, with_room(scenario, control.most_workers), seconds),  # whom a fault is of may start later
         *_deploys(control, scenario, seconds),
-        *_autoscaler(control, scenario),
+        *_autoscalers(control, scenario),
         *(_rollout(control.file.rollout, control, scenario, seconds) if control.file.rollout else ()),
     ]
 
@@ -67,7 +70,8 @@ def metric_names(scenario: Scenario) -> list[str]:
         "partitions",
         "cpu_cores",
     )
-    return [*spans, *plain, *hops, *(f"{name}.cpu_cores" for name in processes(scenario))]
+    stores = (f"{name}.{what}" for name in scalable_stores(scenario) for what in ("replicas", "backlog_events"))
+    return [*spans, *plain, *hops, *(f"{name}.cpu_cores" for name in processes(scenario)), *stores]
 
 
 def _defects(control: Control, scenario: Scenario) -> Iterator[str]:
@@ -138,11 +142,41 @@ def _left_out(fault: Fault, where: str) -> Iterator[str]:
         )
 
 
-def _autoscaler(control: Control, scenario: Scenario) -> Iterator[str]:
-    rule = control.rule
-    if rule is None:
-        return
-    place = control.file.autoscaler
+def _autoscalers(control: Control, scenario: Scenario) -> Iterator[str]:
+    taken: dict[str, str] = {}
+    for place, rule in control.rules.items():
+        target = _target(place, rule, scenario)
+        if target in taken:
+            raise InputError(
+                f"{place}: spec.scaleTargetRef.name: must be another target than that of {taken[target]}, got both {target}"
+            )
+        taken[target] = place
+        yield from _metrics(place, rule, scenario)
+
+
+def _target(place: str, rule: Rule, scenario: Scenario) -> str:
+    """Returns the name of what a rule scales, which allows so many replicas."""
+    target, group = rule.spec.target, only(scenario, ConsumerGroup)[0]
+    if target not in scenario.stations or target == group:
+        return group
+    where, stores = f"{place}: spec.scaleTargetRef.name", scalable_stores(scenario)
+    if target not in stores:
+        valid = ", ".join([group, *stores])
+        raise InputError(
+            f"{where}: must be the consumer group or a store with max_replicas, got {target!r}; valid names: {valid}"
+        )
+    most, bounds = stores[target].most_replicas, [rule.spec.least, rule.spec.most]
+    if isinstance(rule, ScaledObject) and rule.spec.idle is not None:
+        bounds.append(rule.spec.idle)
+    if not 1 <= min(bounds) <= max(bounds) <= most:
+        raise InputError(
+            f"{where}: must be a store with room for all that the rule allows, got {min(bounds)} to {max(bounds)} of {target}, "
+            f"which has 1 to {most}; raise its max_replicas, or change the rule's least and most"
+        )
+    return target
+
+
+def _metrics(place: str, rule: Rule, scenario: Scenario) -> Iterator[str]:
     if isinstance(rule, HorizontalPodAutoscaler):
         for number, entry in enumerate(rule.spec.metrics):
             yield from _metric(
@@ -152,6 +186,21 @@ def _autoscaler(control: Control, scenario: Scenario) -> Iterator[str]:
     for number, trigger in enumerate(rule.spec.triggers):
         if isinstance(trigger, PrometheusTrigger):
             yield from _metric(trigger.metadata.query, scenario, f"{place}: spec.triggers.{number}.metadata.query")
+
+
+def check_live_control(control: Control, scenario: Scenario) -> None:
+    """Checks what of a control file a live plant of a scenario does not do.
+
+    Raises:
+        InputError: an autoscaler is of something else than the workers.
+    """
+    group = only(scenario, ConsumerGroup)[0]
+    for place, rule in control.rules.items():
+        if rule.spec.target in scenario.stations and rule.spec.target != group:
+            raise InputError(
+                f"{place}: spec.scaleTargetRef.name: must be the consumer group on a live plant, got {rule.spec.target!r}; "
+                "a simulation scales stores too"
+            )
 
 
 def _rollout(policy: RolloutPolicy, control: Control, scenario: Scenario, seconds: float) -> Iterator[str]:

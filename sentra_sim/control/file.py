@@ -26,7 +26,8 @@ class Defect(Block):
 
 
 class ControlFile(Block):
-    """`rollout`, `faults`: a policy and a plan. `autoscaler`: a ScaledObject's or a HorizontalPodAutoscaler's file beside this one.
+    """`rollout`, `faults`: a policy and a plan. `autoscaler`: a ScaledObject's or a HorizontalPodAutoscaler's file beside this one,
+    or several, one a target.
 
     `deploys`: rolling restarts, of a simulated plant only. `defects`: the releases that a simulation plays, by name; a live plant
     has real ones of these names.
@@ -34,7 +35,7 @@ class ControlFile(Block):
 
     schema_version: Literal[1] = 1
     rollout: RolloutPolicy | None = None
-    autoscaler: Annotated[str, Field(min_length=1)] | None = None
+    autoscaler: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     faults: FaultPlan | None = None
     deploys: tuple[Deploy, ...] = ()
     defects: dict[str, Defect] = Field(default={})
@@ -44,6 +45,11 @@ class ControlFile(Block):
         if self.rollout is None and self.autoscaler is None and self.faults is None and not self.deploys:
             raise ValueError("must hold rollout, autoscaler, faults or deploys")
         return self
+
+    @property
+    def autoscalers(self) -> tuple[str, ...]:
+        """The names of the autoscalers' files."""
+        return (self.autoscaler,) if isinstance(self.autoscaler, str) else self.autoscaler or ()
 
     def named_faults(self) -> list[tuple[str, Fault]]:
         """Returns every fault of the plan with its place in the file."""
@@ -58,7 +64,7 @@ class ControlFile(Block):
 class Control:
     """The controllers of a file that either plant knows, ready to run once; `defects` as a simulated plant takes them.
 
-    `place`: the file's name, for messages. `file`, `rule`: what is in it, and in the autoscaler's file that it names.
+    `place`: the file's name, for messages. `file`, `rules`: what is in it, and in the autoscalers' files that it names, by their names.
     `most_workers`: up to how many workers one of them may want, 0 where none changes their number.
     """
 
@@ -66,7 +72,7 @@ class Control:
     defects: dict[str, tuple[str, float]]
     place: str
     file: ControlFile
-    rule: ScaledObject | HorizontalPodAutoscaler | None = None
+    rules: dict[str, ScaledObject | HorizontalPodAutoscaler]
     most_workers: int = 0
 
     def of_simulation(self, scenario: Scenario) -> tuple[Controller, ...]:
@@ -83,15 +89,14 @@ def load_control(file: str | Path) -> Control:
     file = Path(file)
     read = parse(ControlFile, read_document(file, "a control file (docs/control.md)"), file.name)
     controllers: list[Controller] = []
-    rule, most_workers = None, 0
+    rules, most_workers = {name: read_scaled_object(file.parent / name) for name in read.autoscalers}, 0
     if read.faults is not None:
         controllers.append(FaultInjector(read.faults))
         most_workers = read.faults.most_workers
-    if read.autoscaler is not None:
-        rule = read_scaled_object(file.parent / read.autoscaler)
+    for rule in rules.values():
         controllers.append(make_autoscaler(rule))
         most_workers = max(most_workers, rule.spec.most)
     if read.rollout is not None:
         controllers.append(RolloutController(read.rollout))
     defects = {name: (defect.station, defect.factor) for name, defect in read.defects.items()}
-    return Control(tuple(controllers), defects, file.name, read, rule, most_workers)
+    return Control(tuple(controllers), defects, file.name, read, rules, most_workers)

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from sentra_sim.errors import PlantError
+
+KEEP_S = 300.0  # the longest window that somebody may ask a plant for
+
 
 @dataclass(frozen=True)
 class Kill:
@@ -94,6 +98,14 @@ class SetWorkers:
 
 
 @dataclass(frozen=True)
+class SetReplicas:
+    """Sets how many replicas of a store share its writing; of a simulated plant only."""
+
+    store: str
+    count: int
+
+
+@dataclass(frozen=True)
 class Burden:
     """Multiplies the CPU demands of a station, 1 for as they are; of a simulated plant only."""
 
@@ -121,6 +133,7 @@ Action = (
     | Slow
     | Heal
     | SetWorkers
+    | SetReplicas
     | Burden
     | SetSpeed
 )
@@ -139,6 +152,7 @@ class Plant(Protocol):
     | `lag_events`, `lag_s`, `lag_partitions` | acknowledged and not taken, now: events, age of the oldest, partitions with any |
     | `cpu_cores`, `<process>.cpu_cores` | cores kept busy |
     | `workers`, `partitions` | of the consumer group and its log, now |
+    | `<store>.replicas`, `<store>.backlog_events` | of a store that may have more, now; events that came to it and are not visible |
     | `<release>.<name>` | the same of the frames of one release |
     """
 
@@ -149,3 +163,13 @@ class Plant(Protocol):
     def apply(self, action: Action) -> None:
         """Does one action; raises PlantError when the plant cannot."""
         ...
+
+
+def check_window(window_s: float) -> None:
+    """Refuses a window of which a plant does not keep what passed.
+
+    Raises:
+        PlantError: the window is none, or longer than is kept.
+    """
+    if not 0.0 < window_s <= KEEP_S:
+        raise PlantError(f"plant: window_s must be above 0 and at most {KEEP_S:.0f}, got {window_s:g}; ask for less")

@@ -1,7 +1,7 @@
 """KEDA's ScaledObject and Kubernetes' HorizontalPodAutoscaler, read from the YAML that a cluster takes.
 
 Defaults are those of KEDA 2.17 (`apis/keda/v1alpha1/scaledobject_types.go`, `pkg/scalers/kafka_scaler.go`). What is about the way to a
-cluster (addresses, credentials, the target) is read and has no meaning here: the plant takes their place.
+cluster (addresses, credentials) is read and has no meaning here: the plant takes their place.
 """
 
 from __future__ import annotations
@@ -124,10 +124,20 @@ class Advanced(Block):
     hpa: Annotated[HpaConfig, Field(alias="horizontalPodAutoscalerConfig")] = HpaConfig()
 
 
-class ScaledObjectSpec(Block):
-    """`spec` of a ScaledObject; without `minReplicaCount` it may come down to no replica."""
+class Targeted(Block):
+    """A rule with a target: a store of the pipeline if it is named so, else the consumer group, whatever its name in the cluster."""
 
     scaleTargetRef: Metadata = Field(default={})  # noqa: N815
+
+    @property
+    def target(self) -> str:
+        """The target's name, empty without one."""
+        return str(self.scaleTargetRef.get("name", ""))
+
+
+class ScaledObjectSpec(Targeted):
+    """`spec` of a ScaledObject; without `minReplicaCount` it may come down to no replica."""
+
     polling_s: Annotated[PositiveFloat, Field(alias="pollingInterval")] = 30.0
     cooldown_s: Annotated[NonNegativeFloat, Field(alias="cooldownPeriod")] = 300.0
     initial_cooldown_s: Annotated[NonNegativeFloat, Field(alias="initialCooldownPeriod")] = 0.0
@@ -181,10 +191,9 @@ class MetricSpec(Block):
     external: ExternalMetric
 
 
-class HpaSpec(Block):
+class HpaSpec(Targeted):
     """`spec` of a HorizontalPodAutoscaler, autoscaling/v2."""
 
-    scaleTargetRef: Metadata = Field(default={})  # noqa: N815
     least: Annotated[PositiveInt, Field(alias="minReplicas")] = 1
     most: Annotated[PositiveInt, Field(alias="maxReplicas")]
     metrics: Annotated[tuple[MetricSpec, ...], Field(min_length=1)]

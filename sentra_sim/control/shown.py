@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from sentra_sim.control.recent import Passed
 from sentra_sim.kpi import QUANTILES, final_hop
-from sentra_sim.scenario import INTENDED, ConsumerGroup, Log, Scenario, hop_edges, only, processes
+from sentra_sim.scenario import INTENDED, ConsumerGroup, Log, Scenario, Store, hop_edges, only, processes
 
 Floats = NDArray[np.float64]
 
@@ -23,6 +23,7 @@ class Shown:
         self.final = self.hops[final_hop(scenario)]
         self.spans = {name: (span.start, span.end) for name, span in scenario.kpis.items()}
         self.processes = processes(scenario)
+        self.stores = _hops_around(scenario, self.hops)
 
     def rates(self, passed: Passed, dropped: int, start_s: float, end_s: float) -> dict[str, float]:
         """Returns events/s at every hop, `throughput_eps` of the last one of the end-to-end way, and `error_rate`.
@@ -63,6 +64,14 @@ class Shown:
             "lag_partitions": float(len(np.unique(passed.partition[behind]))),
         }
 
+    def backlogs(self, passed: Passed) -> dict[str, float]:
+        """Returns the events that came to each store that may have more replicas, and that it has not made visible."""
+        come = np.isfinite(passed.hops_s)
+        return {
+            f"{name}.backlog_events": float(passed.events[come[:, before] & ~come[:, hop]].sum())
+            for name, (before, hop) in self.stores.items()
+        }
+
     def cpu(self, cpu_s: Floats, start_s: float, end_s: float) -> dict[str, float]:
         """Returns the cores kept busy in the window's whole seconds, in all and by process; nothing without one."""
         first, last = int(np.ceil(start_s)), int(np.floor(end_s))
@@ -71,6 +80,23 @@ class Shown:
         cores = cpu_s[:, first:last].sum(axis=1) / (last - first)
         by_process = {f"{name}.cpu_cores": float(value) for name, value in zip(self.processes, cores, strict=True)}
         return {"cpu_cores": float(cores.sum())} | by_process
+
+
+def scalable_stores(scenario: Scenario) -> dict[str, Store]:
+    """Returns the stores that may have more replicas than one, by name."""
+    return {
+        name: station
+        for name, station in scenario.stations.items()
+        if isinstance(station, Store) and station.most_replicas > 1
+    }
+
+
+def _hops_around(scenario: Scenario, numbers: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """Returns for each such store the numbers of the hop before it and of its own."""
+    stores = scalable_stores(scenario)
+    return {
+        edge.station: (numbers[edge.after], numbers[edge.hop]) for edge in hop_edges(scenario) if edge.station in stores
+    }
 
 
 def _quantiles(values: Floats, counts: NDArray[np.int64], shares: Floats) -> Floats:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from sentra_sim.control.plant import (
+    KEEP_S,
     Action,
     Burden,
     Heal,
@@ -13,21 +14,22 @@ from sentra_sim.control.plant import (
     Pause,
     Restart,
     Resume,
+    SetReplicas,
     SetSpeed,
     SetWeights,
     SetWorkers,
     Slow,
     Start,
     Stop,
+    check_window,
 )
 from sentra_sim.control.recent import Recent
-from sentra_sim.control.shown import Shown
+from sentra_sim.control.shown import Shown, scalable_stores
 from sentra_sim.engine import Change, Operation, Plan, Simulation
 from sentra_sim.engine.facts import has_releases
 from sentra_sim.errors import PlantError
 from sentra_sim.scenario import ConsumerGroup, Log, Pool, Scenario, only
 
-KEEP_S = 300.0  # the longest window that a controller may ask for
 STABLE = "stable"
 
 
@@ -57,6 +59,7 @@ class SimulatedPlant:
         group = only(plan.scenario, ConsumerGroup)[1]
         self._workers = float(group.replicas)
         self._partitions = float(only(plan.scenario, Log)[1].partitions)
+        self._replicas = {name: float(store.replicas) for name, store in scalable_stores(plan.scenario).items()}
 
     def metrics(self, window_s: float) -> dict[str, float]:
         """Returns what passed in the last `window_s` seconds, since the load's start at the longest.
@@ -64,16 +67,14 @@ class SimulatedPlant:
         Raises:
             PlantError: the window is none, or longer than is kept.
         """
-        if not 0.0 < window_s <= KEEP_S:
-            raise PlantError(
-                f"plant: window_s must be above 0 and at most {KEEP_S:.0f}, got {window_s:g}; ask for less"
-            )
+        check_window(window_s)
         self._simulation.advance(self._clock())
         view = self._simulation.view()
         end_s = view.now_s
         start_s = max(0.0, end_s - window_s)
         passed, shown = self._recent.look(view, start_s), self._shown
         found = shown.lag(passed, end_s) | {"workers": self._workers, "partitions": self._partitions}
+        found |= {f"{name}.replicas": count for name, count in self._replicas.items()} | shown.backlogs(passed)
         if end_s > start_s:
             found |= shown.rates(passed, self._recent.dropped(start_s), start_s, end_s) | shown.times(
                 passed, start_s, end_s
@@ -95,6 +96,8 @@ class SimulatedPlant:
             self._simulation.apply(change)
         if isinstance(action, SetWorkers):
             self._workers = float(action.count)
+        elif isinstance(action, SetReplicas):
+            self._replicas[action.store] = float(action.count)
 
 
 def changes_of(
@@ -137,6 +140,8 @@ def _rows(action: Action, scenario: Scenario) -> Sequence[tuple[Operation, str, 
             return [("heal", process, 0.0)]
         case SetWorkers(count):
             return [("replicas", only(scenario, ConsumerGroup)[0], float(count))]
+        case SetReplicas(store, count):
+            return [("store-replicas", store, float(count))]
         case SetWeights(weights):
             return _weights(weights, scenario)
         case Burden(station, factor):

@@ -8,8 +8,6 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from sentra_sim.scenario import Scenario, hop_edges, parse_scenario
 
-CONTRACT_VERSION = 1
-
 
 class Validity(BaseModel):
     """Verdict on a measured run: the instrument's own health. A simulated run is always valid."""

@@ -59,7 +59,7 @@ def worker(run: RunConfig) -> Collector:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("live_adapters.pipeline.worker.Source", lambda *_: Stub(lag_by_partition=lambda: {0: 7}))
         made = Worker(run, stores, "worker-1")
-    return lambda: families.worker_metrics(made, stores)
+    return lambda: families.worker_metrics(made.counters, made.source, stores)
 
 
 def pricing(run: RunConfig) -> Collector:

@@ -1,12 +1,12 @@
 """The import rule of the lab, checked on the syntax trees: nothing is imported, so nothing has to be installed.
 
-`broken_rules(root)` reads every module below `root/sentra_sim` and `root/live_adapters`.
+`broken_rules(root)` and `circles(root)` read every module below `root/sentra_sim` and `root/live_adapters`.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +65,7 @@ class Import:
 def broken_rules(root: Path) -> list[str]:
     """Returns one line for every import that breaks the rule, in order of files."""
     found: list[str] = []
-    for file in sorted([*(root / SIM).rglob("*.py"), *(root / LIVE).rglob("*.py")]):
+    for file in _files(root):
         for item in imports_of(file, root):
             reason = _complaint(item)
             if reason:
@@ -73,15 +73,51 @@ def broken_rules(root: Path) -> list[str]:
     return found
 
 
+def circles(root: Path) -> list[list[str]]:
+    """Returns the modules of every circle of imports, of whatever kind: those for the type checker and those in functions too."""
+    modules = {_module(file, root): file for file in _files(root)}
+    arrows = {
+        module: {_within_modules(item.target, modules) for item in imports_of(file, root)} - {module, ""}
+        for module, file in modules.items()
+    }
+    reached = {module: _reached(module, arrows) for module in modules}
+    found = {tuple(sorted(other for other in reached[one] if one in reached[other])) for one in modules}
+    return [list(circle) for circle in sorted(found) if circle]
+
+
+def _files(root: Path) -> list[Path]:
+    return sorted([*(root / SIM).rglob("*.py"), *(root / LIVE).rglob("*.py")])
+
+
+def _within_modules(target: str, modules: Mapping[str, Path]) -> str:
+    """Returns the module that an import names, or names a part of; nothing if that is somebody else's."""
+    while target and target not in modules:
+        target = target.rpartition(".")[0]
+    return target
+
+
+def _reached(module: str, arrows: Mapping[str, set[str]]) -> set[str]:
+    reached: set[str] = set()
+    ahead = [module]
+    while ahead:
+        new = arrows[ahead.pop()] - reached
+        reached |= new
+        ahead += new
+    return reached
+
+
+def _module(file: Path, root: Path) -> str:
+    relative = file.relative_to(root).with_suffix("")
+    return ".".join(relative.parts[:-1] if relative.name == "__init__" else relative.parts)
+
+
 def imports_of(file: Path, root: Path) -> list[Import]:
     """Returns every import of a module, those in functions and `import_module("...")` calls included."""
-    relative = file.relative_to(root).with_suffix("")
-    parts = relative.parts[:-1] if relative.name == "__init__" else relative.parts
-    package = ".".join(relative.parts[:-1])
+    module, package = _module(file, root), ".".join(file.relative_to(root).parts[:-1])
     tree = ast.parse(file.read_text(encoding="utf-8"))
     lazy = {id(inner) for node in ast.walk(tree) if _is_function(node) for inner in ast.walk(node)}
     return [
-        Import(".".join(parts), target, node.lineno, id(node) in lazy)
+        Import(module, target, node.lineno, id(node) in lazy)
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)
         for target in _targets(node, package)

@@ -150,7 +150,7 @@ def test_a_control_file_restarts_a_simulated_pipeline(tmp_path: Path) -> None:
         (2.5, "Start", "batcher"),
     ]
     refused = np.flatnonzero(simulation.trace().frame == EVENT_SHED)
-    np.testing.assert_array_equal(refused, [*range(101, 181), *range(401, 541)])  # of 200 a second
+    np.testing.assert_array_equal(refused, [*range(100, 180), *range(400, 540)])  # of 200 a second
 
 
 def test_a_control_file_names_what_it_cannot_restart_and_a_real_run_refuses_it(tmp_path: Path) -> None:

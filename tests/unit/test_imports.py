@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.import_rules import OWNERS, RANK, SIM, broken_rules
+from tests.unit.import_rules import OWNERS, RANK, SIM, broken_rules, circles
 
 ROOT = Path(__file__).parents[2]
 HEAVY = {*OWNERS, "bokeh", "numpy", "pandas", "polars", "pydantic", "scipy", "yaml"}
@@ -78,6 +78,26 @@ def test_a_permitted_import_is_let_pass(tmp_path: Path, file: str, code: str) ->
     assert broken_rules(tmp_path) == []
 
 
+def test_no_imports_go_round_in_a_circle() -> None:
+    assert circles(ROOT) == []
+
+
+@pytest.mark.parametrize(
+    "back",
+    [
+        "from sentra_sim.kpi import b",
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from sentra_sim.kpi.b import c",
+        "def f():\n    from . import b",
+    ],
+)
+def test_a_circle_of_imports_is_found_whatever_their_kind(tmp_path: Path, back: str) -> None:
+    write(tmp_path, "sentra_sim/kpi/a.py", back)
+    write(tmp_path, "sentra_sim/kpi/b.py", "from sentra_sim.kpi import c")
+    write(tmp_path, "sentra_sim/kpi/c.py", "from .a import f")
+    write(tmp_path, "sentra_sim/kpi/d.py", "from sentra_sim.kpi import a, b, c")
+    assert circles(tmp_path) == [["sentra_sim.kpi.a", "sentra_sim.kpi.b", "sentra_sim.kpi.c"]]
+
+
 @pytest.mark.parametrize("module", ["sentra_sim", "sentra_sim.cli", "live_adapters"])
 def test_importing_the_command_line_loads_nothing_heavy(module: str) -> None:
     code = f"import json, sys, {module}; print(json.dumps(sorted({{name.split('.')[0] for name in sys.modules}})))"
@@ -87,5 +107,5 @@ def test_importing_the_command_line_loads_nothing_heavy(module: str) -> None:
 
 def write(root: Path, file: str, code: str) -> None:
     path = root / file
-    path.parent.mkdir(parents=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(code + "\n", encoding="utf-8")

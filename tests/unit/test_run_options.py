@@ -132,7 +132,7 @@ def played(monkeypatch: pytest.MonkeyPatch, run: Run, tmp_path: Path, *options: 
         asked.update(given)
         return run
 
-    monkeypatch.setattr(live, "load_measure", lambda: play)
+    monkeypatch.setattr(live.load("measure"), "measure", play)
     monkeypatch.setattr(notifier.Notifier, "send", lambda self, notice: asked["notices"].append(notice))
     assert main(["measure", str(SENTRA), "-o", str(tmp_path / "run"), "--json", *options]) == 0
     return asked

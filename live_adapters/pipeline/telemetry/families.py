@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
@@ -11,12 +12,35 @@ from live_adapters.pipeline.stores.breaker import Breaker, State
 from live_adapters.pipeline.telemetry.exposition import counter, counters, gauge, gauges
 from sentra_sim.units import NS_PER_S
 
-if TYPE_CHECKING:
-    from live_adapters.pipeline.fanout import Edge
+if TYPE_CHECKING:  # no process loads what another one needs
+    from live_adapters.pipeline.consumer.source import Source
     from live_adapters.pipeline.ingress.intake import Intake
     from live_adapters.pipeline.releases.pricingpool import PricingPool
-    from live_adapters.pipeline.subscriber import Deliveries
-    from live_adapters.pipeline.worker import Stores, Worker
+    from live_adapters.pipeline.workerstores import Stores
+
+
+class Sent(Protocol):
+    """What an edge has sent, and to whom."""
+
+    events: int
+    counts: Counter[str]
+
+    @property
+    def subscribers(self) -> int:
+        """How many there are now."""
+
+    @property
+    def repeated_frames(self) -> int:
+        """How many frames came again."""
+
+
+class Delivered(Protocol):
+    """What has arrived at subscribers."""
+
+    events: int
+    duplicates: int
+    gaps: int
+    reconnections: int
 
 
 def gateway_metrics(intake: Intake) -> Iterable[Metric]:
@@ -24,9 +48,8 @@ def gateway_metrics(intake: Intake) -> Iterable[Metric]:
     yield counter("sentra_gateway_frames", "Frames that Kafka has acknowledged.", intake.frames)
 
 
-def worker_metrics(worker: Worker, stores: Stores) -> Iterable[Metric]:
+def worker_metrics(counts: Mapping[str, int], source: Source, stores: Stores) -> Iterable[Metric]:
     """Polls and their outcome, lag, retries, and the breaker of each store."""
-    counts = worker.counters
     yield counter("sentra_polls", "Polls committed.", counts["polls"])
     yield counter("sentra_worker_events", "Events that took effect.", counts["events"])
     yield counter("sentra_worker_duplicate_events", "Events refused as known already.", counts["duplicates"])
@@ -37,7 +60,7 @@ def worker_metrics(worker: Worker, stores: Stores) -> Iterable[Metric]:
     yield counter("sentra_dead_letters_published", "Dead letters sent to their topic.", stores.relay.published)
     retries = {"postgres": stores.postgres.retries, "pricing": stores.pricing.retries}
     yield counters("sentra_store_retries", "Calls tried again.", "store", retries)
-    lag = {str(partition): events for partition, events in worker.source.lag_by_partition().items()}
+    lag = {str(partition): events for partition, events in source.lag_by_partition().items()}
     yield gauges(
         "kafka_consumergroup_lag_events", "Events not taken yet, as of each broker's last answer.", "partition", lag
     )
@@ -79,7 +102,7 @@ def pricing_metrics(pool: PricingPool) -> Iterable[Metric]:
     )
 
 
-def fanout_metrics(edge: Edge) -> Iterable[Metric]:
+def fanout_metrics(edge: Sent) -> Iterable[Metric]:
     """What was sent to whom, and why some left."""
     yield counter("sentra_fanout_events", "Events sent, once each.", edge.events)
     yield counter("sentra_fanout_repeated_frames", "Frames that came again.", edge.repeated_frames)
@@ -89,7 +112,7 @@ def fanout_metrics(edge: Edge) -> Iterable[Metric]:
     yield gauge("sentra_fanout_subscribers", "Subscribers now.", edge.subscribers)
 
 
-def subscriber_metrics(deliveries: Deliveries) -> Iterable[Metric]:
+def subscriber_metrics(deliveries: Delivered) -> Iterable[Metric]:
     """What arrived."""
     yield counter("sentra_subscriber_events", "Events delivered.", deliveries.events)
     yield counter("sentra_subscriber_duplicate_events", "Events delivered before.", deliveries.duplicates)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from sentra_sim.engine.compiled.admission import admit, carry, carry_nothing, tell_refused
-from sentra_sim.engine.compiled.calendar import LINGER, NONE, delay_of, heap_insert, heap_remove_first, push
+from sentra_sim.engine.compiled.calendar import LINGER, NONE, delay_of, push
 from sentra_sim.engine.compiled.charge import leaves
+from sentra_sim.engine.compiled.heaps import heap_insert, heap_remove_first
 from sentra_sim.engine.compiled.hosts import run_job
 from sentra_sim.engine.compiled.layout import FRAMES, UNDER_WAY
 from sentra_sim.engine.compiled.memory import (
@@ -194,11 +195,11 @@ def tick_linger(sim: Sim) -> None:
         if hop_at(sim, row.frame, 0).value + sim.linger > sim.now + SAME_MOMENT_S:
             break
         entry = heap_insert(sim.due_partitions, due, partition, 0)
-        entry.time, entry.seq, entry.subject = partition, 0, partition
+        entry.time, entry.seq, entry.detail = partition, 0, partition
         due += 1
         partition = row.after
     while due > 0:
-        frame = open_at(sim.open_frame, entry_at(sim.due_partitions, 0).subject).frame
+        frame = open_at(sim.open_frame, entry_at(sim.due_partitions, 0).detail).frame
         due -= 1
         heap_remove_first(sim.due_partitions, due)
         close_frame(sim, frame)

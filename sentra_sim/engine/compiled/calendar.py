@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from sentra_sim.engine.compiled.draws import draw
+from sentra_sim.engine.compiled.heaps import before, copy_entry, heap_insert, heap_remove_first
 from sentra_sim.engine.compiled.layout import CALENDAR, SOON
 from sentra_sim.engine.compiled.memory import Row, Sim, cpu_at, delay_at, entry_at, inline, more, plain, ring_at
 from sentra_sim.engine.compiled.network import crossing
@@ -29,6 +30,19 @@ PRESSURE_LOOK = KINDS[48]
 FETCH_OVER, FETCH_COMES, REPLICA_COMES, RETAIN = KINDS[49:53]
 GATEWAY_READY, POLL_WATCH = KINDS[53:55]  # of the gateway's life, of consumers' polls
 NONE, ONE = KINDS[:2]
+KIND_BITS = 6
+
+
+@inline
+def kind_of(entry: Row) -> int:
+    """Returns of which kind an entry is."""
+    return entry.what & ((1 << KIND_BITS) - 1)  # type: ignore[no-any-return]
+
+
+@inline
+def subject_of(entry: Row) -> int:
+    """Returns what an entry is about."""
+    return entry.what >> KIND_BITS  # type: ignore[no-any-return]
 
 
 @plain
@@ -46,7 +60,7 @@ def push(sim: Sim, delay: float, kind: int, subject: int, detail: int) -> None:
         sim.heap_size += 1
     else:
         entry = soon_insert(sim, time)
-    entry.time, entry.seq, entry.kind, entry.subject, entry.detail = time, sim.seq, kind, subject, detail
+    entry.time, entry.seq, entry.what, entry.detail = time, sim.seq, (subject << KIND_BITS) + kind, detail
 
 
 @inline
@@ -113,50 +127,6 @@ def soon_insert(sim: Sim, time: float) -> Row:
         at -= 1
     sim.soon_size += 1
     return entry_at(sim.soon, at)
-
-
-@plain
-def heap_insert(heap: int, size: int, time: float, seq: int) -> Row:
-    """Makes room in a heap for an entry of a time and a sequence, and returns the row to fill."""
-    at = size
-    while at > 0:
-        parent = entry_at(heap, (at - 1) >> 1)
-        if time > parent.time or (time == parent.time and seq > parent.seq):
-            break
-        copy_entry(parent, entry_at(heap, at))
-        at = (at - 1) >> 1
-    return entry_at(heap, at)
-
-
-@plain
-def heap_remove_first(heap: int, size: int) -> None:
-    """Removes the first entry of a heap that has `size` entries without it: the last one takes its place and sinks."""
-    last = entry_at(heap, size)
-    at = 0
-    while 2 * at + 1 < size:
-        child = 2 * at + 1
-        least = entry_at(heap, child)
-        if child + 1 < size and before(entry_at(heap, child + 1), least):
-            child += 1
-            least = entry_at(heap, child)
-        if before(last, least):
-            break
-        copy_entry(least, entry_at(heap, at))
-        at = child
-    copy_entry(last, entry_at(heap, at))
-
-
-@plain
-def before(one: Row, other: Row) -> bool:
-    """Tells whether an entry comes before another."""
-    return one.time < other.time or (one.time == other.time and one.seq < other.seq)  # type: ignore[no-any-return]
-
-
-@plain
-def copy_entry(source: Row, target: Row) -> None:
-    """Copies an entry of a heap."""
-    target.time, target.seq = source.time, source.seq
-    target.kind, target.subject, target.detail = source.kind, source.subject, source.detail
 
 
 @plain

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from sentra_sim.engine.compiled.calendar import NONE, REPLY, heap_insert, heap_remove_first, push
+from sentra_sim.engine.compiled.calendar import NONE, REPLY, push
+from sentra_sim.engine.compiled.heaps import heap_insert, heap_remove_first
 from sentra_sim.engine.compiled.hosts import (
     advance_clock,
     charge_share,
@@ -129,7 +130,7 @@ def cancel_share(sim: Sim, thread: int) -> None:
     row = thread_at(sim, thread)
     lane, at = lane_at(sim, row.lane), 0
     advance_clock(sim, row.host)
-    while at < lane.active and entry_at(lane.jobs, at).subject != thread:
+    while at < lane.active and entry_at(lane.jobs, at).detail != thread:
         at += 1
     if at < lane.active:
         take_share(sim, row.lane, at)
@@ -192,7 +193,7 @@ def first_share(sim: Sim, number: int, lane: int) -> int:
     jobs, first = lane_at(sim, lane).jobs, -1
     for at in range(lane_at(sim, lane).active):
         entry = entry_at(jobs, at)
-        if thread_at(sim, entry.subject).cgroup != number:
+        if thread_at(sim, entry.detail).cgroup != number:
             continue
         least = entry_at(jobs, max(first, 0))
         if first < 0 or entry.time < least.time or (entry.time == least.time and entry.seq < least.seq):
@@ -204,7 +205,7 @@ def first_share(sim: Sim, number: int, lane: int) -> int:
 def take_share(sim: Sim, lane: int, at: int) -> int:
     """Takes the job at a place of a lane's heap out and returns its thread."""
     row = lane_at(sim, lane)
-    end, thread = entry_at(row.jobs, at).time, entry_at(row.jobs, at).subject
+    end, thread = entry_at(row.jobs, at).time, entry_at(row.jobs, at).detail
     heap_insert(row.jobs, at, -np.inf, 0)  # moves those above it down: what leaves is the first then
     row.active -= 1
     heap_remove_first(row.jobs, row.active)

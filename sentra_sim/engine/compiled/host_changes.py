@@ -6,8 +6,8 @@ from typing import Any
 
 import numba
 
-from sentra_sim.engine.compiled.calendar import heap_remove_first
 from sentra_sim.engine.compiled.freezer import hold, release, signal, start_anew
+from sentra_sim.engine.compiled.heaps import heap_remove_first
 from sentra_sim.engine.compiled.hosts import (
     advance_clock,
     charge_share,
@@ -115,7 +115,7 @@ def take_shares(sim: Sim, host: int) -> int:
     for number in range(2 * host, 2 * host + 2):
         lane = lane_at(sim, number)
         while lane.active > 0:
-            end, thread = entry_at(lane.jobs, 0).time, entry_at(lane.jobs, 0).subject
+            end, thread = entry_at(lane.jobs, 0).time, entry_at(lane.jobs, 0).detail
             lane.active -= 1
             heap_remove_first(lane.jobs, lane.active)
             thread_at(sim, thread).remaining = max(0.0, end - lane.virtual)

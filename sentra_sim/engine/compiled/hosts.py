@@ -11,12 +11,11 @@ from sentra_sim.engine.compiled.calendar import (
     SLICE,
     TURN,
     charge,
-    heap_insert,
-    heap_remove_first,
     push,
     quiet,
 )
 from sentra_sim.engine.compiled.draws import draw
+from sentra_sim.engine.compiled.heaps import heap_insert, heap_remove_first
 from sentra_sim.engine.compiled.limits import change_running
 from sentra_sim.engine.compiled.memory import (
     Row,
@@ -67,7 +66,9 @@ def spend_on(sim: Sim, thread: int, job: Row, demand: float, events: int) -> Non
     if job.cold > 0.0:
         gap = sim.now - row.finished
         demand += job.cold * (gap / (gap + job.tau) if row.finished >= 0.0 else 1.0)
-    row.asked = row.remaining = demand / host.speed
+    if host.speed != 1.0:
+        demand /= host.speed
+    row.asked = row.remaining = demand
     if host.watched > 0 and cgroup_at(sim, row.cgroup).holds > 0:
         park(sim, thread)
     else:
@@ -248,7 +249,7 @@ def enter_lane(sim: Sim, thread: int) -> None:
     lane.joined += 1
     entry = heap_insert(lane.jobs, lane.active, finish, lane.joined)
     lane.active += 1
-    entry.time, entry.seq, entry.subject = finish, lane.joined, thread
+    entry.time, entry.seq, entry.detail = finish, lane.joined, thread
 
 
 @plain
@@ -292,7 +293,7 @@ def leave_sharing(sim: Sim, number: int, alarm: int) -> int:
         return -1
     advance_clock(sim, host)
     lane = lane_at(sim, number)
-    end, thread = entry_at(lane.jobs, 0).time, entry_at(lane.jobs, 0).subject
+    end, thread = entry_at(lane.jobs, 0).time, entry_at(lane.jobs, 0).detail
     lane.virtual = max(lane.virtual, end)
     lane.active -= 1
     heap_remove_first(lane.jobs, lane.active)
@@ -322,7 +323,7 @@ def charge_unfinished(sim: Sim) -> None:
         for number in range(2 * host, 2 * host + 2):
             lane = lane_at(sim, number)
             while lane.active > 0:
-                charge_share(sim, entry_at(lane.jobs, 0).subject, lane.virtual)
+                charge_share(sim, entry_at(lane.jobs, 0).detail, lane.virtual)
                 lane.active -= 1
                 heap_remove_first(lane.jobs, lane.active)
     for cgroup in range(sim.cgroup_count):

@@ -91,6 +91,12 @@ def put_last(sim: Sim, server: int, work: int, ref: int) -> None:
         put(sim, server, work, ref)
         return
     queue = server_at(sim, server)
+    thread = queue.idle_head
+    if thread >= 0 and queue.head < 0:  # what follows, without a node for the job
+        row = thread_at(sim, thread)
+        queue.idle_head, row.work, row.ref = row.next, work, ref
+        got(sim, thread)
+        return
     link(sim, queue, new_node(sim, work, ref))
     first = match_jobs(sim, server)
     if first >= 0:

@@ -32,11 +32,11 @@ ADDRESSES = (
     "fetches size_classes_table parts segments "
     "messages event_copies frame_copies frame_repeats event_key event_message event_unheard tenants buckets pressures acked_frames "
     "event_poison frame_poison "
-    "supply due_partitions hop_calls"
+    "supply due_partitions hop_calls apart cores"
 )
 COUNTS = (
     "room host_count thread_count background_count broker_count replica_count call_count message_count event_count "
-    "hop_count second_count partition_count release_job_room cgroup_count vacation_count store_count edge_count"
+    "hop_count second_count partition_count release_job_room cgroup_count vacation_count store_count edge_count apart_count"
 )
 
 
@@ -77,7 +77,9 @@ STATE = _record(
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
 NUMBER = _record("", "value")
-EVENT = _record("seq kind subject detail", "time")
+EVENT = _record(
+    "seq what detail", "time"
+)  # in the calendar `what` is a kind and its subject; a vector for `copy_entry`
 HOST = _record(
     "cores ps idle low_running starts alarm watched limited down stalls all_cores",
     "slice speed clock first_speed network loss",
@@ -159,13 +161,15 @@ EDGE = _record(
 )
 SLOW_CLASS = _record("edge connected", "part share clients backoff unsent behind missed clock left")
 COMMAND = _record("work child thread store running", "every first")
+APART = _record("station host process first threads before busy starts", "clock")  # a station played apart
+CORE = _record("poll start_number", "start end left ran")  # of one
 FETCH = _record("head tail answer away timed answers broker follower bunch", "min_bytes bytes since wait")
 
 
 # What there can be more of, beside numbers, of which there is a stream each from 0 on.
 FRAMES, POLLS, TAKEN, REQUESTS, LISTED, LOAD, CALENDAR, NODES, RELEASE_JOBS, SEGMENTS = np.arange(-10, 0)
 ROOM = 256  # calendar entries and queued jobs that there is room for at first; a power of two
-SOON = 32  # calendar entries in the sorted list; one more row takes what comes from the heap
+SOON = 64  # calendar entries in the sorted list; one more row takes what comes from the heap
 
 COOPERATIVE, EAGER, STATIC = range(3)  # how partitions change hands
 PROTOCOLS = {"cooperative": COOPERATIVE, "eager": EAGER, "static": STATIC}
@@ -175,7 +179,7 @@ SOURCE, BATCHER, LOG, CONSUMER, SERVE, WRITE, SEND, SUBSCRIBE, TICK, SPLITS, NEI
 SESSION, CHILD, RELAY, INSERT, MERGE, FAN, CLIENT = range(11, 18)
 
 # Intakes of stations: what happens to a poll that is handed to one.
-QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL, COLUMNAR_STORE = range(5)
+QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL, COLUMNAR_STORE, SET_APART = range(6)
 
 OF_GATEWAY = -2  # in place of a background job's broker
 
@@ -198,6 +202,6 @@ def free_rows(kind: np.dtype[np.void], room: int, first: int = 0) -> Table:
 def rows_of(kind: np.dtype[np.void], rows: list[dict[str, float]]) -> Table:
     """Makes a table; what a row does not name is 0."""
     table = np.zeros(len(rows), kind)
-    for name in kind.names or ():
+    for name in dict.fromkeys(name for row in rows for name in row):
         table[name] = [row.get(name, 0) for row in rows]
     return table

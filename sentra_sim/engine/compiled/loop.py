@@ -6,6 +6,7 @@ from typing import Any
 
 import numba
 
+from sentra_sim.engine.compiled.apart import charge_cut_off, play_apart
 from sentra_sim.engine.compiled.background import tick, tick_wait
 from sentra_sim.engine.compiled.batcher import count_open, tick_linger
 from sentra_sim.engine.compiled.calendar import (
@@ -31,10 +32,12 @@ from sentra_sim.engine.compiled.calendar import (
     WAKE,
     WRITER_DUE,
     WRITER_WOKEN,
+    kind_of,
     next_is_due,
     next_time,
     pop,
     push,
+    subject_of,
 )
 from sentra_sim.engine.compiled.consumers import replied, resume
 from sentra_sim.engine.compiled.gateway import comes
@@ -151,7 +154,7 @@ def play_until(tables: Any, end: float) -> None:
                 return
             entry = pop(sim)
             sim.now = entry.time
-        kind, subject, detail = entry.kind, entry.subject, entry.detail
+        kind, subject, detail = kind_of(entry), subject_of(entry), entry.detail
         _dispatch(sim, kind, subject, detail)
 
 
@@ -159,6 +162,8 @@ def play_until(tables: Any, end: float) -> None:
 def finish(tables: Any) -> None:
     """Accounts for what the end of the run finds unfinished."""
     sim = tables[0]
+    play_apart(tables)
+    charge_cut_off(sim)
     charge_unfinished(sim)
     count_open(sim)
     end_pressure(sim)

@@ -6,7 +6,7 @@ import numpy as np
 
 from sentra_sim.engine.compiled.calendar import HANDED, NONE, WAKE, WRITER_WOKEN, delay_of, push
 from sentra_sim.engine.compiled.jobs import put_last
-from sentra_sim.engine.compiled.layout import COLUMNAR_STORE, HANDED_OVER, QUEUED, TRANSACTIONAL
+from sentra_sim.engine.compiled.layout import COLUMNAR_STORE, HANDED_OVER, QUEUED, SET_APART, TRANSACTIONAL
 from sentra_sim.engine.compiled.memory import (
     Sim,
     cold,
@@ -18,6 +18,7 @@ from sentra_sim.engine.compiled.memory import (
     poll_at,
     poll_frame_at,
     replica_at,
+    server_at,
     station_at,
 )
 from sentra_sim.engine.compiled.parts import gather
@@ -101,6 +102,9 @@ def offer(sim: Sim, number: int, poll: int) -> None:
         return
     if station.intake == COLUMNAR_STORE:
         gather(sim, station.store, poll)
+        return
+    if station.intake == SET_APART:
+        link(sim, server_at(sim, station.server), new_node(sim, NONE, poll))
         return
     link(sim, station, new_node(sim, NONE, poll))
     if station.writer_waiting:

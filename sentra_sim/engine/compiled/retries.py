@@ -1,4 +1,4 @@
-"""What the producer of the log sends again, after waits that grow, or gives up. `reference/shard.py` is the model."""
+"""What the producer of the log sends again, after waits that grow, or gives up. `reference/producer.py` is the model."""
 
 from __future__ import annotations
 

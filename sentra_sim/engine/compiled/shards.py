@@ -1,4 +1,4 @@
-"""Shards of the log when brokers fail: who leads, who is in sync, what is lost. `reference/shard.py` is the model.
+"""Shards of the log when brokers fail: who leads, who is in sync, what is lost. Models: `reference/leadership.py` and `followers.py`.
 
 A replica is given as its step in the order of the shard's replicas; sets of replicas are bits by step.
 """

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from sentra_sim.engine.apart import stations_apart
 from sentra_sim.engine.change_checks import check_change
 from sentra_sim.engine.changes import Change
+from sentra_sim.engine.compiled.apart import play_apart
 from sentra_sim.engine.compiled.changes import apply_change
 from sentra_sim.engine.compiled.loop import arm, begin, finish, play_until
 from sentra_sim.engine.compiled.sinks import (
@@ -31,13 +33,15 @@ from sentra_sim.scenario import processes
 class CompiledSimulation:
     """See `changes.Simulation`.
 
-    The first one of a process loads the compiled code from Numba's cache or compiles it, which takes some seconds.
+    The first one of a process loads the compiled code from Numba's cache or compiles it, which takes some seconds. `unchanged`: nothing
+    will be applied, so that stations which depend on nothing but what comes to them can be played apart, with the same results.
     """
 
-    def __init__(self, plan: Plan, sink: StatisticsSink | None = None) -> None:
+    def __init__(self, plan: Plan, sink: StatisticsSink | None = None, *, unchanged: bool = False) -> None:
         self.plan = plan
         self.sink = sink
-        self.tables: Tables = build_tables(plan)
+        self.unchanged = unchanged
+        self.tables: Tables = build_tables(plan, apart=stations_apart(plan.scenario) if unchanged else {})
         self.supply = Supply(plan, self.tables, sink)
         if len(self.tables.arrays["commands"]) > 0:
             arm(self.tables.state)
@@ -65,12 +69,17 @@ class CompiledSimulation:
 
     def apply(self, change: Change) -> None:
         """Makes a change now."""
+        if self.unchanged:
+            raise ValueError(
+                f"apply: must not be called of a simulation that is not to be changed, got {change}; start one that is"
+            )
         check_change(self.plan.scenario, change)
         apply_change(self.plan, self.tables, change)
         self.supply.check()
 
     def view(self) -> View:
         """Returns what can be read now. With a sink: frames that have ended since the look before, if there was one."""
+        play_apart(self.tables.state)
         self.supply.look()
         cpu_s = self.tables.arrays["cpu"][: len(processes(self.plan.scenario))]
         return View(self.now_s, int(self.tables.state["frames"][0]), self._rows, self._frames_of, cpu_s)

@@ -20,6 +20,7 @@ from sentra_sim.engine.compiled.memory import (
     hop_at,
     inline,
     number_at,
+    plain,
     repeats_of,
     spoilt_at,
 )
@@ -171,22 +172,12 @@ def _account(tables: Any, totals: Any, frames: Any, window_s: Any, marked: Any) 
     """Counts the events of a range of frames, and the times of those that were intended in the window."""
     sim = tables[0]
     spans, _, _, _, counts, weights = totals
-    (first, end), (start_s, end_s), (final, processed) = frames, window_s, marked
-    intended, frame_of_event = sim.intended, sim.event_frame
-    for event in range(sim.event_kept, first_event_at(sim, sim.message).value):
-        frame = frame_of(frame_of_event, event).value
-        if frame < first or frame >= end:
-            continue
-        time = number_at(intended, event).value
-        if time < start_s or time >= end_s:
-            continue
-        if sim.poisonous and _was_parted(sim, frame, event):
-            _account_parted(sim, totals, frame, time, processed)
-            continue
-        weights[frame - first] += 1
-        for span in range(len(spans)):
-            if spans[span, 0] < 0:
-                _add(totals, span, hop_at(sim, frame, spans[span, 1]).value - time, 1)
+    (first, end), (final, processed) = frames, marked
+    alone = _only_span_of_events(spans)
+    if alone >= 0 and not sim.poisonous:
+        _time_events(sim, totals, alone, frames, window_s)
+    else:
+        _time_each(sim, totals, frames, window_s, processed)
     for frame in range(first, end):
         weight = weights[frame - first]
         counts[EVENTS_TAKEN] += weight
@@ -197,6 +188,63 @@ def _account(tables: Any, totals: Any, frames: Any, window_s: Any, marked: Any) 
             if spans[span, 0] >= 0 and weight > 0:
                 time = hop_at(sim, frame, spans[span, 1]).value - hop_at(sim, frame, spans[span, 0]).value
                 _add(totals, span, time, weight)
+
+
+@plain
+def _only_span_of_events(spans: Any) -> int:
+    """Returns the span that begins with the intended sending if there is just one, else -1."""
+    found = -1
+    for span in range(len(spans)):
+        if spans[span, 0] < 0:
+            if found >= 0:
+                return -1
+            found = span
+    return found
+
+
+@plain
+def _time_events(sim: Any, totals: Any, span: int, frames: Any, window_s: Any) -> None:
+    """Counts by frame the events in the window, and their times of one span: the way of every event of most runs."""
+    spans, buckets, sums, missing, _, weights = totals
+    intended, owners, hops, row = sim.intended, sim.event_frame, sim.hops, sim.hop_count
+    (first, end), (start_s, end_s) = frames, window_s
+    hop, counts, total = spans[span, 1], buckets[span], sums[span]
+    for event in range(sim.event_kept, first_event_at(sim, sim.message).value):
+        frame = frame_of(owners, event).value
+        if frame < first or frame >= end:
+            continue
+        sent = number_at(intended, event).value
+        if sent < start_s or sent >= end_s:
+            continue
+        weights[np.uint64(frame - first)] += 1
+        time = number_at(hops, frame * row + hop).value - sent
+        if np.isnan(time):
+            missing[span] += 1
+        else:
+            counts[np.uint64(bucket_of(time))] += 1
+            total += time
+    sums[span] = total
+
+
+@cold
+def _time_each(sim: Any, totals: Any, frames: Any, window_s: Any, processed: int) -> None:
+    """Does the same for any number of spans, and where some events of a frame go another way than the others."""
+    spans, _, _, _, _, weights = totals
+    (first, end), (start_s, end_s) = frames, window_s
+    for event in range(sim.event_kept, first_event_at(sim, sim.message).value):
+        frame = frame_of(sim.event_frame, event).value
+        if frame < first or frame >= end:
+            continue
+        time = number_at(sim.intended, event).value
+        if time < start_s or time >= end_s:
+            continue
+        if sim.poisonous and _was_parted(sim, frame, event):
+            _account_parted(sim, totals, frame, time, processed)
+            continue
+        weights[frame - first] += 1
+        for span in range(len(spans)):
+            if spans[span, 0] < 0:
+                _add(totals, span, hop_at(sim, frame, spans[span, 1]).value - time, 1)
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import accumulate, product
 
 import numpy as np
@@ -19,10 +20,12 @@ from sentra_sim.engine.compiled.layout import (
     LOG,
     MERGE,
     OF_GATEWAY,
+    QUEUED,
     RELAY,
     SEND,
     SERVE,
     SESSION,
+    SET_APART,
     SOURCE,
     SPLITS,
     STATE,
@@ -44,9 +47,10 @@ from sentra_sim.scenario.schema import Delay
 class StationRows(Numbering):
     """The rows of a plan's stations; what there is one of goes into the one row of `state`."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, apart: Mapping[str, str]) -> None:
         super().__init__(plan)
         scenario = plan.scenario
+        self.apart = apart
         self.state = np.zeros(1, STATE)
         self.hop = {edge.hop: number for number, edge in enumerate(hop_edges(scenario))}
         self.served = [
@@ -222,7 +226,28 @@ class StationRows(Numbering):
         else:
             role = SPLITS if isinstance(station, Pool) and station.releases else SERVE
             row["server"] = self._queue(role, unit, station, process, station.host, threads=station.threads)
+            row["intake"] = SET_APART if name in self.apart else QUEUED
         return row
+
+    def _apart(self, stations: list[Row]) -> tuple[list[Row], list[Row]]:
+        """Returns the rows of stations that are played apart, and of their cores."""
+        rows: list[Row] = []
+        cores = 0
+        for name, before in self.apart.items():
+            station = self.plan.scenario.stations[name]
+            assert isinstance(station, Pool | Store)
+            rows.append(
+                {
+                    "station": self.number[name],
+                    "host": self.hosts[station.host],
+                    "process": self.process[name],
+                    "before": stations[self.number[before]]["hop"],
+                    "first": cores,
+                    "threads": station.threads,
+                }
+            )
+            cores += station.threads
+        return rows, [{"poll": -1}] * cores
 
     def _backgrounds(self) -> None:
         for name, station in self.plan.scenario.stations.items():

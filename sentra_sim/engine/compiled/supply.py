@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from sentra_sim.engine.compiled.apart import play_apart
 from sentra_sim.engine.compiled.layout import (
     CALENDAR,
     EVENT,
@@ -41,6 +42,7 @@ from sentra_sim.engine.compiled.windows import Window
 from sentra_sim.engine.plan import Plan
 
 FIRST_ROWS = 32  # small, so that short runs are cheap and every test sees rows being used again
+LONG_EVENTS = 100_000  # a run that keeps so many has tables of an ample size from the start
 
 _Callback = ctypes.CFUNCTYPE(None, ctypes.c_int64)
 
@@ -55,6 +57,7 @@ class Supply:
         self._numbers: dict[int, Iterator[NDArray[np.float64]]] = {}
         self._held: dict[int, NDArray[np.float64]] = {}  # the block that compiled code reads, kept alive
         self._pieces = plan.pieces()
+        self._is_long = sink is None and plan.kept and len(plan.partition) >= LONG_EVENTS
         self._looked: int | None = None  # frames before this one were over at the last look
         of_frames: dict[str, Any] = {"frame_table": (FRAME, 1), "hops": (np.float64, self._value("hop_count"))}
         of_polls: dict[str, Any] = {"poll_table": (POLL, 1)}
@@ -143,6 +146,8 @@ class Supply:
         os._exit(1)  # going back would write beyond a table's end
 
     def _provide(self, what: int) -> None:
+        if what in (FRAMES, POLLS, TAKEN):
+            play_apart(self._state)  # what is over, these rows of which may be used again, is found by its hops
         if what < 0:
             self._answers[what]()
             return
@@ -155,7 +160,7 @@ class Supply:
         row["numbers"], row["draw_count"], row["drawn"] = block.ctypes.data, len(block), 0
 
     def _window(self, end: str, tables: dict[str, Any]) -> Window:
-        return Window(self._state, self._arrays, end, tables, FIRST_ROWS)
+        return Window(self._state, self._arrays, end, tables, FIRST_ROWS, ample=self._is_long)
 
     def _value(self, name: str) -> int:
         return int(self._state[name][0])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sentra_sim.engine.cgroups import accounts
 from sentra_sim.engine.compiled.host_tables import HostRows
 from sentra_sim.engine.compiled.layout import (
+    APART,
     BACKGROUND,
     BREAKER,
     BROKER,
@@ -19,6 +20,7 @@ from sentra_sim.engine.compiled.layout import (
     COLUMNAR,
     COMMAND,
     COPY,
+    CORE,
     DELAY,
     EDGE,
     EVENT,
@@ -87,9 +89,12 @@ class Tables:
         return self.arrays[self.kind_of[name]][self.store_of[name]]  # type: ignore[no-any-return]
 
 
-def build_tables(plan: Plan) -> Tables:
-    """Builds the tables of a plan, but for those of things that come and go by number (`supply.py`)."""
-    return _Builder(plan).build()
+def build_tables(plan: Plan, *, apart: Mapping[str, str]) -> Tables:
+    """Builds the tables of a plan, but for those of things that come and go by number (`supply.py`).
+
+    `apart`: the stations to be played apart, with what leads to each.
+    """
+    return _Builder(plan, apart).build()
 
 
 class _Builder(StationRows):
@@ -110,6 +115,7 @@ class _Builder(StationRows):
         if self.ways:
             self.state["loss_draws"] = self._delay(LOSS, Delay())
         size_classes = self._sizes()
+        apart, cores = self._apart(stations)
         hosts = HostRows(plan, self.threads, NEIGHBOUR, self._delay)  # adds threads and delays
         lane_jobs, lanes = self._lanes()
         arrays: dict[str, NDArray[Any]] = {
@@ -150,6 +156,8 @@ class _Builder(StationRows):
             "cgroups": rows_of(CGROUP, hosts.cgroups),
             "vacations": rows_of(VACATION, hosts.vacations),
             "fetches": rows_of(FETCH, self._fetches()),
+            "apart": rows_of(APART, apart),
+            "cores": rows_of(CORE, cores),
             "size_classes_table": rows_of(SIZE_CLASS, size_classes),
             "parts": rows_of(PART, [{"head": -1}] * partitions),
             "segments": free_rows(SEGMENT, ROOM),
@@ -173,6 +181,7 @@ class _Builder(StationRows):
             "vacation_count": len(hosts.vacations),
             "store_count": len(self.special.stores),
             "edge_count": len(self.special.edges),
+            "apart_count": len(apart),
         }
         self._fill(self._settings() | releases.settings | tracking_settings(plan) | poison_settings(plan))
         self._fill(counts | {name: array.ctypes.data for name, array in arrays.items()})

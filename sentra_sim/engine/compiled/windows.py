@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-AMPLE_BYTES = 1 << 17  # up to here a window grows whenever it is asked for more, needed or not
+AMPLE_BYTES = 1 << 18  # up to here a window grows whenever it is asked for more, needed or not
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -19,12 +19,16 @@ class Window:
     The address in the state is where row 0 would lie, so that compiled code finds a row by its number wherever the window is.
     """
 
-    def __init__(self, state: NDArray[np.void], arrays: Arrays, end: str, tables: Mapping[str, Any], rows: int) -> None:
+    def __init__(
+        self, state: NDArray[np.void], arrays: Arrays, end: str, tables: Mapping[str, Any], rows: int, *, ample: bool
+    ) -> None:
         self._state, self._arrays, self._end, self._tables = state, arrays, end, tables
+        self._row_bytes = sum(np.dtype(dtype).itemsize * width for dtype, width in tables.values())
+        while ample and 2 * rows * self._row_bytes <= AMPLE_BYTES:
+            rows *= 2
         self.first, self.rows = 0, rows
         for name, (dtype, width) in tables.items():
             arrays[name] = np.empty((rows, width) if width > 1 else rows, dtype)
-        self._row_bytes = sum(arrays[name].strides[0] for name in tables)
         self._publish()
 
     def make_room(self, kept: int, used: int, need: int = 1) -> None:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sentra_sim.engine.actors import actor_of, broker_number, consumer_numbers, consumers
 from sentra_sim.engine.cgroups import cgroups_of
 from sentra_sim.engine.changes import Change
 from sentra_sim.engine.host_changes import falls_with
+from sentra_sim.engine.reference.consumers import ConsumerModel
 from sentra_sim.engine.reference.host_changes import change_host, change_process
+from sentra_sim.engine.reference.log import LogModel
 from sentra_sim.engine.reference.membership import Membership
-from sentra_sim.engine.reference.releases import ReleasesModel
-from sentra_sim.engine.reference.world import World
+from sentra_sim.engine.reference.world import Weighted, World
 from sentra_sim.scenario import Batcher
 
-if TYPE_CHECKING:
-    from sentra_sim.engine.reference.simulation import ReferenceSimulation
+
+class Pipeline(Protocol):
+    """What changes are made to."""
+
+    world: World
+    consumers: ConsumerModel
+    log: LogModel
 
 
-def apply_change(simulation: ReferenceSimulation, change: Change) -> None:
+def apply_change(simulation: Pipeline, change: Change) -> None:
     """Makes a change that has been checked."""
     world, scenario = simulation.world, simulation.world.scenario
     match actor_of(scenario, change):
@@ -47,7 +53,7 @@ def apply_change(simulation: ReferenceSimulation, change: Change) -> None:
             _change_station(world, change)
 
 
-def _change_host(simulation: ReferenceSimulation, change: Change) -> None:
+def _change_host(simulation: Pipeline, change: Change) -> None:
     """Makes a change of a host; one that goes down takes along what runs there, which starts again with it."""
     world, host = simulation.world, change.subject
     if change.operation == "host-down" and not world.hosts[host].down:
@@ -69,12 +75,12 @@ def _change_station(world: World, change: Change) -> None:
     world.stores[change.subject].change(change.operation, change.value)
 
 
-def _change_release(releases: ReleasesModel, change: Change) -> None:
+def _change_release(releases: Weighted, change: Change) -> None:
     release = change.subject.partition("/")[2]
     if change.operation == "weight":
         releases.set_weight(release, change.value)
     else:
-        releases.candidates[release].begin(releases.world.env.now)
+        releases.begin(release)
 
 
 def _change_consumer(membership: Membership, change: Change, number: int) -> None:

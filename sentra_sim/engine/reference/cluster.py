@@ -2,46 +2,46 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from sentra_sim.engine.changes import Operation
+from sentra_sim.engine.reference.broker import Broker
 from sentra_sim.engine.reference.hosts import Cgroup
-from sentra_sim.engine.reference.lag import check_lag
-from sentra_sim.engine.reference.world import Process
-
-if TYPE_CHECKING:
-    from sentra_sim.engine.reference.log import LogModel
+from sentra_sim.engine.reference.leadership import Leadership
+from sentra_sim.engine.reference.pulls import ReplicaFetches
+from sentra_sim.engine.reference.world import Process, World
+from sentra_sim.scenario import Log
 
 
 class Cluster:
     """The controller's view, and what happens to brokers."""
 
-    def __init__(self, log: LogModel) -> None:
-        self.log, self.world, self.spec = log, log.world, log.spec
-        count = self.spec.brokers
-        self.up = set(range(count))  # answer clients
-        self.talking = set(range(count))  # reach one another and the controller
+    def __init__(
+        self,
+        world: World,
+        spec: Log,
+        brokers: list[Broker],
+        leaderships: list[Leadership],
+        replica_fetches: ReplicaFetches | None,
+    ) -> None:
+        self.world, self.spec, self.brokers = world, spec, brokers
+        self.leaderships, self.replica_fetches = leaderships, replica_fetches
+        count = spec.brokers
         self.fenced: set[int] = set()
         self.killed: set[int] = set()
         self.ready: set[int] = set()  # started again, and not registered while the session from before lasts
         self.session = [0] * count  # counts what ends a session, so that an old timer finds another number
         self.start_number = [0] * count
-        self.latency_s = [0.0] * count  # on the links to clients and to other brokers
-        self.controller = self.spec.controller - 1
-        if self.spec.replica_lag_s > 0.0:
-            self.world.env.process(self._watch_lag())
-
-    def reach(self, one: int, other: int) -> bool:
-        """Tells whether two brokers reach each other."""
-        return one in self.talking and other in self.talking
+        self.controller = spec.controller - 1
+        if spec.replica_lag_s > 0.0:
+            world.env.process(self._watch_lag())
 
     def apply(self, operation: Operation, number: int, value: float) -> None:
         """Does to a broker what a change says; what is so already stays so."""
+        broker = self.brokers[number]
         match operation:
             case "kill":
                 self._kill(number)
             case "pause":
-                if number in self.up:
+                if broker.up:
                     self._cgroup(number).stop()
                     self._fail(number)
             case "partition":
@@ -50,20 +50,17 @@ class Cluster:
                 self._start(number)
             case "resume":
                 self._cgroup(number).proceed()
-                if number not in self.up and number not in self.killed:
+                if not broker.up and number not in self.killed:
                     self._register(number)
             case "slow":
-                self.latency_s[number] = value
+                broker.latency_s = value
             case "heal":
-                self.latency_s[number] = 0.0
-                if number in self.up and number not in self.talking:
+                broker.latency_s = 0.0
+                if broker.up and not broker.talking:
                     self._register(number)
 
-    def _process(self, number: int) -> int:
-        return self.world.process[f"{self.log.name}-{number + 1}"]
-
     def _cgroup(self, number: int) -> Cgroup:
-        return self.world.cgroups[self.world.first_cgroup[self._process(number)]]
+        return self.world.cgroups[self.world.first_cgroup[self.brokers[number].process]]
 
     def _kill(self, number: int) -> None:
         self.killed.add(number)
@@ -73,30 +70,28 @@ class Cluster:
         self._fail(number)
 
     def _fail(self, number: int) -> None:
-        if number not in self.up:
+        broker = self.brokers[number]
+        if not broker.up:
             return
-        talked = number in self.talking
-        self.up.discard(number)
-        self.talking.discard(number)
-        self.world.down.add(self._process(number))
-        self.log.brokers[number].stop()
-        if self.log.replica_fetches is not None:
-            self.log.replica_fetches.cut(number)
-        for shard in self.log.shards:
-            if number in shard.replicas:
-                shard.lose(number, serves=False)
+        talked = broker.talking
+        broker.up = broker.talking = False
+        self.world.down.add(broker.process)
+        broker.stop()
+        if self.replica_fetches is not None:
+            self.replica_fetches.cut(number)
+        for leadership in self._of(number):
+            leadership.lose(number, serves=False)
         if talked:
             self._miss_heartbeats(number)
 
     def _cut_off(self, number: int) -> None:
-        if number not in self.talking:
+        if not self.brokers[number].talking:
             return
-        self.talking.discard(number)
-        if self.log.replica_fetches is not None:
-            self.log.replica_fetches.cut(number)
-        for shard in self.log.shards:
-            if number in shard.replicas:
-                shard.lose(number, serves=True)
+        self.brokers[number].talking = False
+        if self.replica_fetches is not None:
+            self.replica_fetches.cut(number)
+        for leadership in self._of(number):
+            leadership.lose(number, serves=True)
         self._miss_heartbeats(number)
 
     def _miss_heartbeats(self, number: int) -> None:
@@ -106,9 +101,9 @@ class Cluster:
             return
         count = self.spec.brokers
         voters = [(number + step) % count for step in range(1, count)]
-        self.controller = next((voter for voter in voters if voter in self.talking), number)
+        self.controller = next((voter for voter in voters if self.brokers[voter].talking), number)
         for other in range(count):
-            if other not in self.talking and other not in self.fenced:
+            if not self.brokers[other].talking and other not in self.fenced:
                 self._await_end(other, self.spec.controller_election_s + self.spec.session_timeout_s)
 
     def _await_end(self, number: int, wait_s: float) -> None:
@@ -119,9 +114,8 @@ class Cluster:
         if session != self.session[number]:
             return
         self.fenced.add(number)
-        for shard in self.log.shards:
-            if number in shard.replicas:
-                shard.fence(number)
+        for leadership in self._of(number):
+            leadership.fence(number)
         if number in self.ready:
             self._register(number)
 
@@ -138,20 +132,23 @@ class Cluster:
             self._register(number)
 
     def _register(self, number: int) -> None:
-        self.up.add(number)
-        self.talking.add(number)
+        broker = self.brokers[number]
+        broker.up = broker.talking = True
         for states in (self.fenced, self.killed, self.ready):
             states.discard(number)
-        self.world.down.discard(self._process(number))
+        self.world.down.discard(broker.process)
         self.session[number] += 1
-        if self.log.replica_fetches is not None:
-            self.log.replica_fetches.begin(number)
-        for shard in self.log.shards:
-            if number in shard.replicas:
-                shard.rejoin(number)
+        if self.replica_fetches is not None:
+            self.replica_fetches.begin(number)
+        for leadership in self._of(number):
+            leadership.rejoin(number)
+
+    def _of(self, number: int) -> list[Leadership]:
+        """Returns those of the shards that a broker is a replica of."""
+        return [leadership for leadership in self.leaderships if number in leadership.shard.replicas]
 
     def _watch_lag(self) -> Process:
         while True:
             yield self.world.env.timeout(self.spec.replica_lag_s / 2.0)
-            for shard in self.log.shards:
-                check_lag(shard)
+            for leadership in self.leaderships:
+                leadership.followers.check_lag()

@@ -16,7 +16,7 @@ from sentra_sim.engine.reference.calls import Breaker
 from sentra_sim.engine.reference.hosts import Draws
 from sentra_sim.engine.reference.member import Member
 from sentra_sim.engine.reference.membership import Membership
-from sentra_sim.engine.reference.served import make_served
+from sentra_sim.engine.reference.station_kinds import make_served
 from sentra_sim.engine.reference.world import Batch, Frame, Process, World
 from sentra_sim.engine.trace import DLQ, LOST, OPEN, SHED
 from sentra_sim.scenario import ConsumerGroup, Log, only

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import Generic, TypeVar
 
+from sentra_sim.engine.reference.broker import Broker
 from sentra_sim.engine.reference.request import Request
 from sentra_sim.engine.reference.world import Frame, World
-from sentra_sim.engine.trace import LOST
 from sentra_sim.scenario import ConsumerGroup, only
-
-if TYPE_CHECKING:
-    from sentra_sim.engine.reference.log import LogModel
-    from sentra_sim.engine.reference.shard import Shard
 
 T = TypeVar("T")
 Found = list[tuple[Request, Frame]]
@@ -71,44 +67,37 @@ class Fetch(Generic[T]):
 
 
 class ConsumerFetches:
-    """The fetches of all consumers at all brokers, and one at each for what nobody owns, which is never waited for."""
+    """The fetches of all consumers at all brokers, and one at each for what nobody owns, which is never waited for.
 
-    def __init__(self, log: LogModel) -> None:
-        self.log, self.world = log, log.world
-        spec = only(log.world.scenario, ConsumerGroup)[1]
+    `owner` tells at all times who owns each partition; `then` takes each frame that has come.
+    """
+
+    def __init__(
+        self, world: World, brokers: list[Broker], owner: list[int], then: Callable[[Request, Frame], None]
+    ) -> None:
+        self.world, self.brokers, self.owner, self.then = world, brokers, owner, then
+        spec = only(world.scenario, ConsumerGroup)[1]
         waits = [*([spec.fetch_min_bytes] * spec.most_replicas), 0]  # the last one is of consumer -1
         self.fetches = [
-            [self._make(broker, min_bytes, spec.fetch_max_wait_s) for broker in range(log.spec.brokers)]
-            for min_bytes in waits
+            [self._make(broker, min_bytes, spec.fetch_max_wait_s) for broker in brokers] for min_bytes in waits
         ]
 
-    def _make(self, broker: int, min_bytes: int, wait_s: float) -> Fetch[tuple[Request, Frame]]:
+    def _make(self, broker: Broker, min_bytes: int, wait_s: float) -> Fetch[tuple[Request, Frame]]:
         def answer(found: Found) -> None:
-            self.log.brokers[broker].after_fetch(self._come, fetch, found, also_s=self.log.cluster.latency_s[broker])
+            broker.after_fetch(self._come, fetch, found, also_s=broker.latency_s)
 
         fetch = Fetch(self.world, min_bytes, wait_s, answer)
         return fetch
 
     def offer(self, found: Found, leader: int) -> None:
         """Lets frames be fetched from their leader."""
-        owner = self.log.consumers.owner
         for request, frame in found:
-            self.fetches[owner[frame.partition]][leader].add((request, frame), self.world.bytes_of(frame))
+            self.fetches[self.owner[frame.partition]][leader].add((request, frame), self.world.bytes_of(frame))
         for _, frame in found:
-            self.fetches[owner[frame.partition]][leader].settle()
+            self.fetches[self.owner[frame.partition]][leader].settle()
 
     def _come(self, fetch: Fetch[tuple[Request, Frame]], found: Found) -> None:
         """An answer has come, and with it, as its way is counted in the answer's, the next fetch to the broker."""
         for request, frame in found:
-            shard = self._shard(frame)
-            if frame.outcome == LOST:
-                continue
-            if shard.serves():
-                frame.fetched = True
-                self.log.consumers.offer(frame)
-            else:
-                shard.unfetched.append((request, frame))
+            self.then(request, frame)
         fetch.come()
-
-    def _shard(self, frame: Frame) -> Shard:
-        return self.log.shards[frame.partition % self.log.spec.brokers]

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from sentra_sim.engine.reference.admission import Tracking
-from sentra_sim.engine.reference.world import Frame
+from sentra_sim.engine.reference.log import LogModel
+from sentra_sim.engine.reference.world import Frame, World
 from sentra_sim.engine.trace import EVENT_SHED
 from sentra_sim.scenario.schema import Recovery
 
-if TYPE_CHECKING:
-    from sentra_sim.engine.reference.batcher import BatcherModel
+
+class Buffers(Protocol):
+    """The batcher that a gateway's process runs."""
+
+    name: str
+    world: World
+    log: LogModel
+
+    def close_all(self) -> None:
+        """Closes all open frames."""
+
+    def renew(self) -> None:
+        """Makes a new process of it, which has nothing."""
 
 
 class Gateway:
     """What a batcher with `recovery` has in its charge. One that is up and takes nothing drains."""
 
-    def __init__(self, batcher: BatcherModel, spec: Recovery, tracking: Tracking) -> None:
+    def __init__(self, batcher: Buffers, spec: Recovery, tracking: Tracking) -> None:
         self.batcher, self.spec, self.tracking, self.world = batcher, spec, tracking, batcher.world
         self.process = self.world.process[batcher.name]
         self.up = self.takes = True

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import simpy
 
-if TYPE_CHECKING:
-    from sentra_sim.engine.reference.hosts import Cgroup
+
+class Limited(Protocol):
+    """The threads that a limit stops, and lets go."""
+
+    def hold(self) -> None:
+        """Stops them."""
+
+    def release(self) -> None:
+        """Takes that back."""
 
 
 class Limit:
@@ -17,7 +24,7 @@ class Limit:
     moment. Periods follow one another on a fixed grid; what a period leaves is lost.
     """
 
-    def __init__(self, env: simpy.Environment, cgroup: Cgroup, quota_s: float, period_s: float, end_s: float) -> None:
+    def __init__(self, env: simpy.Environment, cgroup: Limited, quota_s: float, period_s: float, end_s: float) -> None:
         self.env, self.cgroup = env, cgroup
         self.quota_s, self.period_s = quota_s, period_s
         self.end_s = end_s  # of the current period

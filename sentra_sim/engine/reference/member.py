@@ -1,15 +1,17 @@
-"""One consumer of the group."""
+"""One consumer of the group, and the group as its coordinator sees it."""
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import simpy
 
 from sentra_sim.engine.reference.calls import Breaker
 from sentra_sim.engine.reference.hosts import Draws, Thread, Work
 from sentra_sim.engine.reference.world import Batch, Frame
+from sentra_sim.scenario import ConsumerGroup
 
 
 @dataclass(eq=False)
@@ -43,3 +45,18 @@ class Member:
     polled_s: float = 0.0  # when it polled last
     giving_up: bool = False  # gives partitions up after its poll
     heard: bool = False  # of the eager rebalance under way
+
+
+class Group(Protocol):
+    """The consumers, whose polls go on whoever owns what."""
+
+    spec: ConsumerGroup
+    members: list[Member]
+    owner: list[int]
+    orphans: deque[Frame]
+
+    def begin(self, member: Member) -> None:
+        """Begins the poll loop of a consumer's process."""
+
+    def offer(self, frame: Frame) -> None:
+        """Offers a frame to the consumer that owns its partition, or keeps it for who will."""

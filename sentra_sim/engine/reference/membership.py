@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from sentra_sim.engine.reference.member import Member
+from sentra_sim.engine.reference.member import Group, Member
 from sentra_sim.engine.reference.sticky import spread_evenly
 from sentra_sim.engine.reference.world import Batch, World
-
-if TYPE_CHECKING:
-    from sentra_sim.engine.reference.consumers import ConsumerModel
 
 
 class Membership:
     """The group's coordinator and the consumers' side of its protocol."""
 
-    def __init__(self, world: World, group: ConsumerModel) -> None:
+    def __init__(self, world: World, group: Group) -> None:
         self.world, self.group, self.spec = world, group, group.spec
         self.members = group.members
         partitions = len(group.owner)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
+from sentra_sim.engine.reference.broker import Broker
 from sentra_sim.engine.reference.fetches import Fetch
 from sentra_sim.engine.reference.request import Request
+from sentra_sim.engine.reference.world import World
+from sentra_sim.scenario import Log
 
-if TYPE_CHECKING:
-    from sentra_sim.engine.reference.log import LogModel
-    from sentra_sim.engine.reference.shard import Shard
+Part = tuple[Request, Callable[[Request, int], None]]  # with what its leader does when the follower has it
 
 
 @dataclass(eq=False)
@@ -18,57 +19,55 @@ class Bunch(Request):
     """What one fetch of a follower brings: requests of all shards that the broker leads."""
 
     leader: int = -1
-    parts: list[tuple[Shard, Request]] = field(default_factory=list)
+    parts: list[Part] = field(default_factory=list)
 
 
 class ReplicaFetches:
     """The fetches of all brokers at all others, by follower and leader."""
 
-    def __init__(self, log: LogModel) -> None:
-        self.log, self.world = log, log.world
-        brokers = range(log.spec.brokers)
-        self.fetches = [[self._make(follower, leader) for leader in brokers] for follower in brokers]
+    def __init__(self, world: World, spec: Log, brokers: list[Broker]) -> None:
+        self.world, self.spec, self.brokers = world, spec, brokers
+        numbers = range(spec.brokers)
+        self.fetches = [[self._make(follower, leader) for leader in numbers] for follower in numbers]
         self.under_way: dict[tuple[int, int], Bunch] = {}
 
-    def _make(self, follower: int, leader: int) -> Fetch[tuple[Shard, Request]]:
-        def answer(found: list[tuple[Shard, Request]]) -> None:
+    def _make(self, follower: int, leader: int) -> Fetch[Part]:
+        def answer(found: list[Part]) -> None:
             self._answer(follower, leader, found)
 
-        spec = self.log.spec
-        return Fetch(self.world, spec.replica_fetch_min_bytes, spec.replica_fetch_wait_s, answer)
+        return Fetch(self.world, self.spec.replica_fetch_min_bytes, self.spec.replica_fetch_wait_s, answer)
 
-    def offer(self, follower: int, shard: Shard, request: Request) -> None:
-        """Lets a follower fetch a request from its leader."""
-        fetch = self.fetches[follower][shard.leader]
-        fetch.add((shard, request), request.bytes)
+    def offer(self, follower: int, leader: int, request: Request, then: Callable[[Request, int], None]) -> None:
+        """Lets a follower fetch a request from its leader; `then` hears, with its number, when it has told that it has it."""
+        fetch = self.fetches[follower][leader]
+        fetch.add((request, then), request.bytes)
         fetch.settle()
 
-    def _answer(self, follower: int, leader: int, found: list[tuple[Shard, Request]]) -> None:
+    def _answer(self, follower: int, leader: int, found: list[Part]) -> None:
         bunch = Bunch(leader=leader, parts=found)
-        for _, request in found:
+        for request, _ in found:
             bunch.count += request.count
             bunch.events += request.events
             bunch.bytes += request.bytes
         self.under_way[follower, leader] = bunch
-        broker = self.log.brokers[follower]
-        broker.put(broker.replicate, self, bunch)
+        self.brokers[follower].replicate(bunch, self._replicated)
 
-    def replicated(self, bunch: Request, number: int) -> None:
+    def _replicated(self, bunch: Bunch, number: int) -> None:
         """A follower has what its last fetch brought, and sends the next one."""
         if not bunch.gone:
-            self.log.brokers[number].after_replication(self._come, bunch, number)
+            self.brokers[number].after_replication(self._come, bunch, number)
 
     def _come(self, bunch: Bunch, number: int) -> None:
         if bunch.gone:
             return
         del self.under_way[number, bunch.leader]
-        for shard, request in bunch.parts:
-            shard.replicated(request, number)
+        for request, then in bunch.parts:
+            then(request, number)
         self.fetches[number][bunch.leader].come()
 
     def cut(self, number: int) -> None:
         """A broker reaches no other one: its fetches and those at it are broken off."""
-        for other in range(self.log.spec.brokers):
+        for other in range(self.spec.brokers):
             for follower, leader in ((number, other), (other, number)):
                 self.fetches[follower][leader].cut()
                 if (follower, leader) in self.under_way:
@@ -76,7 +75,7 @@ class ReplicaFetches:
 
     def begin(self, number: int) -> None:
         """A broker reaches the others again: it fetches from them, and they from it."""
-        for other in range(self.log.spec.brokers):
-            if other != number and self.log.cluster.reach(number, other):
+        for other in range(self.spec.brokers):
+            if other != number and self.brokers[number].talking and self.brokers[other].talking:
                 for follower, leader in ((number, other), (other, number)):
                     self.fetches[follower][leader].come()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sentra_sim.engine.owners import release_name
 from sentra_sim.engine.reference.hosts import Draws
 from sentra_sim.engine.reference.served import ServedModel
+from sentra_sim.engine.reference.stores import Successor
 from sentra_sim.engine.reference.world import Batch, Frame, Process, World
 from sentra_sim.engine.trace import STABLE
 from sentra_sim.scenario import Pool
@@ -60,8 +62,8 @@ class Part:
 class ReleasesModel(ServedModel):
     """Works on each poll as one job: on stable's events, then on the canary's."""
 
-    def __init__(self, world: World, name: str, spec: Pool, *, called: bool) -> None:
-        super().__init__(world, name, spec, called=called)
+    def __init__(self, world: World, name: str, spec: Pool, successors: Sequence[Successor], *, called: bool) -> None:
+        super().__init__(world, name, spec, successors, called=called)
         self.pool = spec
         self.stable, self.delay_s = self.work.draws, world.delays(name, "delay", spec.delay)
         self.candidates = {
@@ -84,6 +86,10 @@ class ReleasesModel(ServedModel):
                 candidate.begin(self.world.env.now)
         elif self.canary is candidate:
             self.canary = None
+
+    def begin(self, release: str) -> None:
+        """Begins a release anew, its cache cold."""
+        self.candidates[release].begin(self.world.env.now)
 
     def _serve(self) -> Process:
         thread = self.thread()

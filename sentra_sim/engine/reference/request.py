@@ -9,11 +9,10 @@ from sentra_sim.engine.reference.world import Batch
 
 @dataclass(eq=False)
 class Request(Batch):
-    """A produce request; or, with `catch_up`, all that a follower has missed."""
+    """A produce request, or all that a follower has missed."""
 
     count: int = 0  # frames
     bytes: float = 0.0
-    catch_up: bool = False
     acked: bool = False
     appended: bool = False
     appended_s: float = 0.0

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from sentra_sim.engine.reference.world import Frame, Process, World
+from sentra_sim.engine.reference.world import Batch, Frame, Process, World
 from sentra_sim.engine.trace import LOST, OPEN
 from sentra_sim.scenario import ConsumerGroup, Log, only
-
-if TYPE_CHECKING:
-    from sentra_sim.engine.reference.request import Request
 
 
 class Segment(NamedTuple):
@@ -52,7 +49,7 @@ class Retention:
         self.parts = [Part() for _ in range(self.spec.partitions)]
         world.env.process(self._watch())
 
-    def appended(self, request: Request) -> None:
+    def appended(self, request: Batch) -> None:
         """Gives the frames of a request their offsets, unless they were appended before."""
         for frame in request.frames:
             if frame.offset >= 0:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import simpy
 
-from sentra_sim.engine.reference.edge import BroadcastModel
 from sentra_sim.engine.reference.hosts import Thread
-from sentra_sim.engine.reference.store_kinds import store_kind
-from sentra_sim.engine.reference.stores import StoreModel
-from sentra_sim.engine.reference.subscribers import make_edge
+from sentra_sim.engine.reference.stores import Successor
 from sentra_sim.engine.reference.world import Batch, Process, World
-from sentra_sim.scenario import Broadcast, Pool, Store
+from sentra_sim.scenario import Pool, Store
 
 
 class ServedModel:
     """A pool, or a store that writes polls as they come: a queue and `threads` threads; polls are visible after `delay`."""
 
-    def __init__(self, world: World, name: str, spec: Pool | Store, *, called: bool) -> None:
+    def __init__(
+        self, world: World, name: str, spec: Pool | Store, successors: Sequence[Successor], *, called: bool
+    ) -> None:
         self.world, self.name, self.spec, self.called = world, name, spec, called
         self.work = world.work(name, "demand", spec.demand)
         self.after_delay = world.delay(name, "delay", spec.delay)
-        self.next = [make_served(world, successor, called=False) for successor in spec.to]
+        self.next = successors
         self.jobs = simpy.Store(world.env)
         self.start()
 
@@ -52,22 +53,3 @@ class ServedModel:
             poll = yield self.jobs.get()
             yield thread.run(self.work, len(poll.frames), poll.events)
             self.after_delay(self.visible, poll)
-
-
-def make_served(world: World, name: str, *, called: bool) -> ServedModel | StoreModel | BroadcastModel:
-    """Returns the model of a station behind the consumers, with all stations behind it."""
-    spec = world.scenario.stations[name]
-    if isinstance(spec, Broadcast):
-        return make_edge(world, name, spec)
-    assert isinstance(spec, Pool | Store)  # held by check_topology
-    if isinstance(spec, Pool) and spec.releases:
-        from sentra_sim.engine.reference.releases import ReleasesModel
-
-        return ReleasesModel(world, name, spec, called=called)
-    if isinstance(spec, Pool) and spec.recovery is not None:
-        spec = spec.as_store
-    kind = store_kind(spec) if isinstance(spec, Store) else None
-    if isinstance(spec, Store) and kind is not None:
-        behind = [make_served(world, successor, called=False) for successor in spec.to]
-        return kind(world, name, spec, behind, called=called)
-    return ServedModel(world, name, spec, called=called)

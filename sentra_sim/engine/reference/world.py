@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import simpy
@@ -40,10 +41,6 @@ from sentra_sim.engine.trace import (
 from sentra_sim.scenario import ConsumerGroup, hop_edges, only, processes
 from sentra_sim.scenario.schema import Delay, Demand, Noise
 from sentra_sim.scenario.topology import effect_hop
-
-if TYPE_CHECKING:
-    from sentra_sim.engine.reference.releases import ReleasesModel
-    from sentra_sim.engine.reference.retention import Retention
 
 Process = Generator[simpy.Event, Any, None]
 NOTHING_DRAWN = Numbers(Noise(), 0, "", "", jobs=0, kept=False)
@@ -101,6 +98,26 @@ class Special(Protocol):
         """Makes a change."""
 
 
+class Keeper(Protocol):
+    """What deletes old segments of the log."""
+
+    def appended(self, request: Batch) -> None:
+        """Takes what is appended to the log."""
+
+    def drop_deleted(self, ready: deque[Frame], max_events: int) -> None:
+        """Takes out of the frames that the next poll would hold those that are gone."""
+
+
+class Weighted(Protocol):
+    """A pool with releases."""
+
+    def set_weight(self, release: str, weight: float) -> None:
+        """Gives a release its share of the keys."""
+
+    def begin(self, release: str) -> None:
+        """Begins a release anew."""
+
+
 class World:
     """What all stations share: the clock, the hosts, the frames, the CPU accounts, the plan's numbers."""
 
@@ -133,7 +150,7 @@ class World:
         self.idempotent = only(plan.scenario, ConsumerGroup)[1].idempotent
         self.place: list[int] = plan.place.tolist()
         self.poison = Poison(plan)
-        self.releases: ReleasesModel | None = None
+        self.releases: Weighted | None = None
         self.release_jobs: list[tuple[float, ...]] = []
         self.stores: dict[str, Special] = {}  # stores and edges with timers and tallies, which changes may be about
         self.counts: dict[str, Callable[[], dict[str, float]]] = {}  # tallies of what is no `Special`
@@ -141,7 +158,7 @@ class World:
         self.on_gone: list[Callable[[Frame], None]] = []  # of frames that the producer gives up
         self.sends: list[int] = []  # by message, if clients are impatient
         self.factor = dict.fromkeys(plan.scenario.stations, 1.0)  # on a station's demands
-        self.retention: Retention | None = None
+        self.retention: Keeper | None = None
         self.weighs = False  # frames know their sizes
         self.felled: dict[str, list[str]] = {}  # what a host that is down took along
         self.down: set[int] = set()  # processes that run no background jobs
