@@ -24,6 +24,7 @@ from sentra_sim.control.plant import (
     SetWorkers,
     Slow,
     Start,
+    Stop,
 )
 from sentra_sim.errors import PlantError
 
@@ -74,6 +75,11 @@ class LivePlant:
                 self._session.set_workers(count)
             case SetWeights():
                 asyncio.run(self._set_weights(action))
+            case Stop(process):
+                raise PlantError(
+                    f"plant: must be an action on a real pipeline, got Stop of {process}; "
+                    "sentra chaos --rolling-restart lets real processes end in order"
+                )
             case Burden() | SetSpeed() | SetReplicas():
                 raise PlantError(
                     f"plant: must be an action on a real pipeline, got {type(action).__name__}; plant a release with the defect"

@@ -30,11 +30,18 @@ class Controlled:
 
         return warn(check_control(self.control, scenario, seconds=seconds))
 
+    def check_live(self) -> None:
+        """Refuses what a real run has not."""
+        from sentra_sim.control.checks import check_live
+
+        check_live(self.control)
+
     def simulated(self, simulation: Simulation, plan: Plan) -> None:
         """Lets them act on a simulation until its load ends."""
         from sentra_sim.control.loop import drive_simulated
 
-        drive_simulated(simulation, plan, self.control.controllers, defects=self.control.defects).write(self.file)
+        controllers = self.control.of_simulation(plan.scenario)
+        drive_simulated(simulation, plan, controllers, defects=self.control.defects).write(self.file)
 
     def live(self, plant: Plant, elapsed_s: float, until_s: float, keep: Callable[[], bool]) -> None:
         """Lets them act on a live plant until its load ends."""

@@ -98,8 +98,9 @@ def _policy(control: Control, file: Path) -> tuple[RolloutPolicy, str]:
     from sentra_sim.control.rollout import RolloutController
 
     controllers = control.controllers
-    if len(controllers) != 1 or not isinstance(controllers[0], RolloutController):
-        names = ", ".join(one.name for one in controllers)
+    others = ["deploys"] if control.file.deploys else []
+    if others or len(controllers) != 1 or not isinstance(controllers[0], RolloutController):
+        names = ", ".join([*(one.name for one in controllers), *others])
         raise InputError(f"{file.name}: must hold a rollout alone, got {names}; take the others out")
     policy = controllers[0].policy
     if policy.canary not in control.defects:

@@ -35,9 +35,25 @@ def check_control(control: Control, scenario: Scenario, *, seconds: float) -> li
     return [
         *_defects(control, scenario),
         *_faults(control, with_room(scenario, control.most_workers), seconds),  # whom a fault is of may start later
+        *_deploys(control, scenario, seconds),
         *_autoscalers(control, scenario),
         *(_rollout(control.file.rollout, control, scenario, seconds) if control.file.rollout else ()),
     ]
+
+
+def check_live(control: Control) -> None:
+    """Checks that a real run knows how to do all that a control file names.
+
+    Raises:
+        InputError: the first thing that it does not, with its place in the file.
+    """
+    stops = [f"{place}.action" for place, fault in control.file.named_faults() if fault.action == "stop"]
+    for place in [*(["deploys"] if control.file.deploys else []), *stops]:
+        what = "a rolling restart" if place == "deploys" else "stop"
+        raise InputError(
+            f"{control.place}: {place}: must be of a simulation, got {what} for a real run; "
+            "sentra chaos --rolling-restart lets real processes end in order"
+        )
 
 
 def metric_names(scenario: Scenario) -> list[str]:
@@ -85,6 +101,20 @@ def _faults(control: Control, scenario: Scenario, seconds: float) -> Iterator[st
         if fault.action == "workers" and fault.count > most:
             raise InputError(
                 f"{where}.count: must be at most a worker for each of the log's partitions ({most}), got {fault.count}; lower it"
+            )
+
+
+def _deploys(control: Control, scenario: Scenario, seconds: float) -> Iterator[str]:
+    for number, deploy in enumerate(control.file.deploys):
+        where = f"{control.place}: deploys.{number}"
+        try:
+            last_s = deploy.changes(scenario)[-1].at_s
+        except SentraError as error:
+            raise InputError(f"{where}: {str(error).removeprefix('rolling_restart: ')}") from None
+        if last_s >= seconds:
+            yield (
+                f"{where}: should end within the run's {seconds:g} s, got a last start at {last_s:g} s; "
+                "the restart stays unfinished: run for longer"
             )
 
 

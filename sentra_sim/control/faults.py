@@ -25,6 +25,7 @@ from sentra_sim.control.plant import (
     SetWorkers,
     Slow,
     Start,
+    Stop,
 )
 from sentra_sim.rng import stream
 
@@ -46,6 +47,7 @@ class Fault(Block):
     | action | keys | taken back by |
     |---|---|---|
     | `kill` | `process` | `start` |
+    | `stop` | `process`: a consumer, a batcher, pool or store with `recovery` | `start` |
     | `pause` | `process` | `resume` |
     | `restart`, `start`, `resume`, `heal` | `process` | nothing |
     | `partition` | `process`, `peers`, `clients` | `heal` |
@@ -60,6 +62,7 @@ class Fault(Block):
         "kill",
         "start",
         "restart",
+        "stop",
         "pause",
         "resume",
         "partition",
@@ -112,6 +115,7 @@ class Fault(Block):
             "kill": Kill(self.process),
             "start": Start(self.process),
             "restart": Restart(self.process),
+            "stop": Stop(self.process),
             "pause": Pause(self.process),
             "resume": Resume(self.process),
             "heal": Heal(self.process),
@@ -128,6 +132,7 @@ class Fault(Block):
         """Returns what takes the action back."""
         ends: dict[str, Action] = {
             "kill": Start(self.process),
+            "stop": Start(self.process),
             "pause": Resume(self.process),
             "partition": Heal(self.process),
             "slow": Heal(self.process),

@@ -9,11 +9,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeFloat, model_validator
 
 from sentra_sim.control.autoscaler import make_autoscaler
+from sentra_sim.control.deploys import Deploy, Deployer
 from sentra_sim.control.document import Block, parse, read_document
 from sentra_sim.control.faults import Fault, FaultInjector, FaultPlan
 from sentra_sim.control.loop import Controller
 from sentra_sim.control.rollout import RolloutController, RolloutPolicy
 from sentra_sim.control.scaledobject import HorizontalPodAutoscaler, ScaledObject, read_scaled_object
+from sentra_sim.scenario import Scenario
 
 
 class Defect(Block):
@@ -27,19 +29,21 @@ class ControlFile(Block):
     """`rollout`, `faults`: a policy and a plan. `autoscaler`: a ScaledObject's or a HorizontalPodAutoscaler's file beside this one,
     or several, one a target.
 
-    `defects`: the releases that a simulation plays, by name; a live plant has real ones of these names.
+    `deploys`: rolling restarts, of a simulated plant only. `defects`: the releases that a simulation plays, by name; a live plant
+    has real ones of these names.
     """
 
     schema_version: Literal[1] = 1
     rollout: RolloutPolicy | None = None
     autoscaler: Annotated[str, Field(min_length=1)] | Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     faults: FaultPlan | None = None
+    deploys: tuple[Deploy, ...] = ()
     defects: dict[str, Defect] = Field(default={})
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if self.rollout is None and self.autoscaler is None and self.faults is None:
-            raise ValueError("must hold rollout, autoscaler or faults")
+        if self.rollout is None and self.autoscaler is None and self.faults is None and not self.deploys:
+            raise ValueError("must hold rollout, autoscaler, faults or deploys")
         return self
 
     @property
@@ -58,7 +62,7 @@ class ControlFile(Block):
 
 @dataclass(frozen=True)
 class Control:
-    """The controllers of a file, ready to run once; `defects` as a simulated plant takes them.
+    """The controllers of a file that either plant knows, ready to run once; `defects` as a simulated plant takes them.
 
     `place`: the file's name, for messages. `file`, `rules`: what is in it, and in the autoscalers' files that it names, by their names.
     `most_workers`: up to how many workers one of them may want, 0 where none changes their number.
@@ -70,6 +74,10 @@ class Control:
     file: ControlFile
     rules: dict[str, ScaledObject | HorizontalPodAutoscaler]
     most_workers: int = 0
+
+    def of_simulation(self, scenario: Scenario) -> tuple[Controller, ...]:
+        """Returns all who act on a simulation of a scenario, its deploys among them."""
+        return (*self.controllers, *((Deployer(self.file.deploys, scenario),) if self.file.deploys else ()))
 
 
 def load_control(file: str | Path) -> Control:

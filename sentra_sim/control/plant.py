@@ -33,6 +33,13 @@ class Restart:
 
 
 @dataclass(frozen=True)
+class Stop:
+    """Asks a process to end in order, and waits for nothing; it stays down until `Start`. Of a simulated plant only."""
+
+    process: str
+
+
+@dataclass(frozen=True)
 class Pause:
     """Stops a process where it stands."""
 
@@ -118,6 +125,7 @@ Action = (
     Kill
     | Start
     | Restart
+    | Stop
     | Pause
     | Resume
     | SetWeights

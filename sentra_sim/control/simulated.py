@@ -20,6 +20,7 @@ from sentra_sim.control.plant import (
     SetWorkers,
     Slow,
     Start,
+    Stop,
     check_window,
 )
 from sentra_sim.control.recent import Recent
@@ -125,6 +126,8 @@ def _rows(action: Action, scenario: Scenario) -> Sequence[tuple[Operation, str, 
             return [("start", process, 0.0)]
         case Restart(process):
             return [("restart", process, 0.0)]
+        case Stop(process):
+            return [("stop", process, 0.0)]
         case Pause(process):
             return [("pause", process, 0.0)]
         case Resume(process):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from sentra_sim.engine.changes import Change, Operation
-from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only
+from sentra_sim.scenario import Batcher, ConsumerGroup, Log, Pool, Scenario, Store, only
 
 Actor = Literal["works", "release", "calls", "group", "consumer", "broker", "process", "host", "station", "poison"]
 
@@ -15,7 +15,6 @@ ONLY: dict[Operation, Actor] = {
     "weight": "release",
     "failure": "calls",
     "replicas": "group",
-    "stop": "consumer",
     "partition": "broker",
     "heal": "broker",
     "restart": "process",
@@ -34,7 +33,7 @@ def actor_of(scenario: Scenario, change: Change) -> Actor:
     """Returns who makes a change; whether a scenario has its subject is not looked at."""
     if change.operation in ONLY:
         return ONLY[change.operation]
-    if broker_number(scenario, change.subject) >= 0:
+    if change.operation != "stop" and broker_number(scenario, change.subject) >= 0:
         return "broker"
     if change.operation == "slow":
         return "host"
@@ -42,7 +41,13 @@ def actor_of(scenario: Scenario, change: Change) -> Actor:
         return "consumer"
     if change.operation in ("pause", "resume"):
         return "process"
-    return "release" if "/" in change.subject else "station"
+    return "release" if "/" in change.subject and change.operation != "stop" else "station"
+
+
+def drains(scenario: Scenario) -> list[str]:
+    """Returns the stations that can be stopped in order: the batcher, pools and stores, those with `recovery`."""
+    stations = scenario.stations.items()
+    return [name for name, spec in stations if isinstance(spec, Batcher | Pool | Store) and spec.recovery is not None]
 
 
 def brokers(scenario: Scenario) -> list[str]:

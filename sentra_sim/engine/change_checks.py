@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from sentra_sim.engine.actors import Actor, actor_of, broker_number, brokers, consumer_numbers, consumers
+from sentra_sim.engine.actors import Actor, actor_of, broker_number, brokers, consumer_numbers, consumers, drains
 from sentra_sim.engine.changes import Change
 from sentra_sim.engine.host_changes import check_host, check_process
 from sentra_sim.errors import InputError
@@ -91,6 +91,8 @@ def _check_station(scenario: Scenario, change: Change) -> None:
             _check_store_replicas(change, station)
         case "slow-clients":
             _check_slow_clients(change, station)
+        case "stop":
+            _check_stop(scenario, change)
         case _:
             _check_killable(scenario, change)
 
@@ -102,6 +104,15 @@ def _check_killable(scenario: Scenario, change: Change) -> None:
         raise InputError(
             f"{change.operation}: must be of a broker, a consumer or a station with recovery, got {change.subject!r}; "
             f"valid names: {names}"
+        )
+
+
+def _check_stop(scenario: Scenario, change: Change) -> None:
+    if change.subject not in drains(scenario):
+        names = ", ".join([*consumers(scenario), *drains(scenario)])
+        raise InputError(
+            f"stop: must be of a consumer, one of {names}, got {change.subject!r}; for more set max_replicas, "
+            "or recovery of a batcher, pool or store"
         )
 
 

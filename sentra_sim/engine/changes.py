@@ -44,6 +44,9 @@ class Change(NamedTuple):
     | `replicas` | consumer group | how many consumers run: those with the lowest numbers are started first, stopped last |
     | `kill`, `start` | consumer, as `worker-2` | ends at once, its poll not committed; starts again |
     | `stop` | consumer | ends in order: it finishes its poll, commits and leaves the group |
+    | | batcher with `recovery` | drains: takes nothing more, and ends when all that it has is acknowledged or given up |
+    | | pool or store with `recovery` | gives no more connections: what holds one comes to its end, what waits for one waits |
+    | `kill`, `start` | batcher with `recovery` | ends at once, with what only it knew of; is ready `restart_s` after its start |
     | `kill`, `start` | broker, as `kafka-1` | ends at once; starts again if it was killed |
     | `pause`, `resume` | process | all its threads stop where they stand (SIGSTOP), jobs that come wait; it goes on (SIGCONT) |
     | | broker | beside that it answers nobody, so that the controller fences it in time |

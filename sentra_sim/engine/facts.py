@@ -12,8 +12,9 @@ def most_sends(scenario: Scenario) -> int:
 
 
 def is_tracked(scenario: Scenario) -> bool:
-    """Tells whether copies of events are tracked: a rule of admission or an impatient client needs it."""
-    return only(scenario, Source)[1].retry is not None or only(scenario, Batcher)[1].admission is not None
+    """Tells whether copies of events are tracked: a rule of admission, an impatient client or a gateway that may end needs it."""
+    batcher = only(scenario, Batcher)[1]
+    return only(scenario, Source)[1].retry is not None or batcher.admission is not None or batcher.recovery is not None
 
 
 def tells_events_apart(scenario: Scenario) -> bool:

@@ -7,8 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from sentra_sim.scenario.blocks import LATER, Delay, Demand, Hop, Model, Name, Noise
-from sentra_sim.scenario.stations import Station
-from sentra_sim.scenario.stores import Recovery
+from sentra_sim.scenario.stations import Recovery, Station
 
 
 def _full_jitter() -> Delay:

@@ -79,6 +79,12 @@ class ConsumerGroup(Station):
 
     A consumer whose next frame the log has deleted goes on, by `offset_reset` (auto.offset.reset), with the first one of the partition that
     is there (`earliest`), or with what will be appended from now on (`latest`). What it never reads ends as `lost`.
+
+    A consumer that does not poll again within `max_poll_interval_s` of its last poll (max.poll.interval.ms, of which Kafka's default is
+    300 s; here 0, never) leaves the group by itself and goes on with its poll, which is taken again by whoever owns its partitions
+    then. So its effects are brought twice. It cannot commit it, and joins again instead. With `static` it tells nobody: it only sends no
+    heartbeats, and if it polls again within its session it takes its poll again itself (KIP-345). Fewer `max_poll_events` are the
+    remedy for a poll that takes too long.
     """
 
     kind: Literal["consumer_group"]
@@ -107,6 +113,7 @@ class ConsumerGroup(Station):
     fetch_min_bytes: PositiveInt = Field(default=1, json_schema_extra=LATER)
     fetch_max_wait_s: PositiveFloat = Field(default=0.5, json_schema_extra=LATER)
     offset_reset: Literal["latest", "earliest"] = Field(default="latest", json_schema_extra=LATER)
+    max_poll_interval_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _room_for_replicas(self) -> Self:

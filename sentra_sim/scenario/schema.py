@@ -22,11 +22,12 @@ from sentra_sim.scenario.stations import (
     Batcher,
     ClientRetry,
     Quota,
+    Recovery,
     Source,
     Station,
     TokenBucket,
 )
-from sentra_sim.scenario.stores import Blocking, Checkpoint, Merges, Pool, Recovery, Relay, Release, Store
+from sentra_sim.scenario.stores import Blocking, Checkpoint, Merges, Pool, Relay, Release, Store
 
 __all__ = [
     "LATER",

@@ -27,6 +27,13 @@ class Station(Model):
     warmup: Warmup | None = Field(default=None, json_schema_extra=LATER)
 
 
+class Recovery(Model):
+    """What it takes to serve again after a kill: `restart_s`, and of a store `redo_event_s` for each event since its last checkpoint."""
+
+    restart_s: NonNegativeFloat = 0.0
+    redo_event_s: NonNegativeFloat = 0.0
+
+
 class ClientRetry(Model):
     """Clients that send a message again which is not acknowledged `timeout_s` after it was sent, or of which events were shed.
 
@@ -132,6 +139,13 @@ class Batcher(Station):
 
     With `batch_bytes` (batch.size; 0 is no limit) a frame is also closed by an event that it has no room for, which opens the next one,
     and as soon as it is full. An event larger than that has a frame for itself.
+
+    With `recovery` the batcher may be stopped, killed and started. One that is stopped drains, as the live gateway does: it is not
+    ready at once, and what comes from then on is refused (UNAVAILABLE) at no cost; what has come is put into frames that do not linger;
+    when all of it is acknowledged or given up the process ends. A kill loses what its memory holds: messages that wait, open
+    frames, frames that no broker has yet. Their events were never acknowledged, and count as shed unless a client with `retry` sends them
+    again after its `timeout_s`. What a broker has goes on, but nobody hears its acknowledgement, nor sends it again when the
+    broker fails. A start takes `restart_s`; quotas and rooms are full again, and caches cold.
     """
 
     kind: Literal["batcher"]
@@ -145,3 +159,4 @@ class Batcher(Station):
     to: Name
     admission: Admission | None = Field(default=None, json_schema_extra=LATER)
     batch_bytes: NonNegativeInt = Field(default=0, json_schema_extra=LATER)
+    recovery: Recovery | None = Field(default=None, json_schema_extra=LATER)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from sentra_sim.scenario.blocks import LATER, Delay, Demand, Factor, Hop, Model, Name, Share
-from sentra_sim.scenario.stations import Station
+from sentra_sim.scenario.stations import Recovery, Station
 
 
 class Release(Model):
@@ -31,13 +31,6 @@ class Release(Model):
     wrong: Share = 0.0
 
 
-class Recovery(Model):
-    """What it takes to serve again after a kill: `restart_s`, and of a store `redo_event_s` for each event since its last checkpoint."""
-
-    restart_s: NonNegativeFloat = 0.0
-    redo_event_s: NonNegativeFloat = 0.0
-
-
 class Pool(Station):
     """`threads` workers that serve one queue in order of arrival; a job is a poll. `delay` follows the CPU work.
 
@@ -46,7 +39,8 @@ class Pool(Station):
     `job_s`, its share of the frames' cost and its events'. A share `shadow_share` of the canary's events is worked on by stable
     too, which tells wrong results. A share `failure` of the consumers' calls fails after the work, without effect; it may change
     while the pipeline runs if it is set.
-    A killed pool loses the work on its polls, which their callers bring again; with `recovery` it can be started again.
+    A killed pool loses the work on its polls, which their callers bring again; with `recovery` it can be started again, and stopped in
+    order: then it brings what it has begun or queued to an end, and whoever comes waits until it has been started.
     """
 
     kind: Literal["pool"]
@@ -151,7 +145,8 @@ class Store(Station):
     Without it, a poll holds one of `connections` (0: as many as come) from before its CPU work until it is visible. With
     `fsync` it commits by a flush of the log: one at a time, and what comes to commit meanwhile shares the next (group commit). A flush
     waits `commit_delay_s` first if at least `commit_siblings` other polls hold a connection. `relay` hands on what is
-    visible. A killed store loses the work on its polls, which their callers bring again; with `recovery` it can be started again.
+    visible. A killed store loses the work on its polls, which their callers bring again; with `recovery` it can be started again, and
+    stopped in order: polls that hold a connection come to their end, others wait, and once none does there is nothing to redo.
     A share `failure` of the consumers' calls fails after the work, without effect; it may change while the pipeline runs if it is set.
     """
 

@@ -14,6 +14,7 @@ from sentra_sim.scenario import Pool, Scenario
 from tests.property.test_engines_equal import _check_conservation, play_both, scenarios
 from tests.property.vary_group import happenings
 from tests.property.vary_hosts import host_changes
+from tests.property.vary_lifecycle import life_changes
 from tests.property.vary_log import broker_changes
 from tests.property.vary_stores import store_changes
 
@@ -43,6 +44,7 @@ def all_changes(draw: st.DrawFn, scenario: Scenario) -> list[Change]:
             found += draw(st.lists(shares, max_size=2))
     factors = st.sampled_from([0.0, 0.5, 3.0])
     demands = st.builds(Change, times_s, st.just("demand"), st.sampled_from(list(scenario.stations)), factors)
+    found += draw(life_changes(scenario))
     return found + draw(st.lists(demands, max_size=2))
 
 

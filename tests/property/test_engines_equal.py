@@ -18,6 +18,7 @@ from tests.property.vary_arrivals import vary_arrivals
 from tests.property.vary_edge import vary_edge
 from tests.property.vary_fetches import vary_fetches
 from tests.property.vary_group import vary_group
+from tests.property.vary_lifecycle import vary_lifecycle
 from tests.property.vary_log import vary_log
 from tests.property.vary_pressure import vary_pressure
 from tests.property.vary_stores import store_changes, vary_stores
@@ -247,6 +248,7 @@ def stations(draw: st.DrawFn) -> dict[str, Any]:
                 "hops": [f"sent_{name}", f"delivered_{name}"],
             }
     vary_group(draw, built)
+    vary_lifecycle(draw, built)
     vary_stores(draw, built, demands, delays)
     vary_edge(draw, built, demands)
     return {

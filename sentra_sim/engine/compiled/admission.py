@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from sentra_sim.engine.compiled.charge import leaves
 from sentra_sim.engine.compiled.clients import impatient
+from sentra_sim.engine.compiled.layout import ENDED
 from sentra_sim.engine.compiled.memory import (
     Row,
     Sim,
@@ -13,12 +15,16 @@ from sentra_sim.engine.compiled.memory import (
     event_copy_at,
     event_key_at,
     event_message_at,
+    frame_at,
+    frame_of,
     message_at,
     plain,
     pressure_of,
     repeats_of,
     tenant_at,
+    unheard_at,
 )
+from sentra_sim.engine.trace import EVENT_SHED, SHED
 
 
 @plain
@@ -60,6 +66,7 @@ def carry_nothing(sim: Sim, frame: int) -> None:
     """Notes that a new frame carries nothing yet."""
     copies_of(sim, frame).value = -1
     repeats_of(sim, frame).value = 0
+    sim.in_charge += 1
 
 
 @plain
@@ -86,21 +93,39 @@ def tell_acked(sim: Sim, frame: int) -> None:
 @cold
 def tell_clients(sim: Sim, frame: int) -> None:
     """Tells the gate and the clients of a frame's acknowledgement."""
-    if sim.gated:
-        tell_gone(sim, frame)
+    leave_charge(sim, frame)
     if not sim.retrying:
         return
     copy = copies_of(sim, frame).value
     while copy >= 0:
         row = event_copy_at(sim, copy)
-        if row.fresh:
+        if hears(sim, row):
             message_at(sim, event_message_at(sim, row.event).value).missing -= 1
         copy = row.next
 
 
+@plain
+def hears(sim: Sim, copy: Row) -> bool:
+    """Tells whether the acknowledgement of a copy of an event is the first one."""
+    unheard = unheard_at(sim, copy.event)
+    if unheard.value:
+        unheard.value = 0
+        return True
+    return copy.fresh != 0  # type: ignore[no-any-return]
+
+
+@cold
+def leave_charge(sim: Sim, frame: int) -> None:
+    """Tells that a frame has left the batcher's charge: it was acknowledged, or the producer has given it up."""
+    if sim.gated:
+        tell_gone(sim, frame)
+    if sim.mortal:
+        leaves(sim)
+
+
 @cold
 def tell_gone(sim: Sim, frame: int) -> None:
-    """Tells the gate that a frame has left the batcher's charge: it was acknowledged, or the producer has given it up."""
+    """Tells the gate that a frame has left the batcher's charge."""
     copy = copies_of(sim, frame).value
     while copy >= 0:
         row = event_copy_at(sim, copy)
@@ -108,6 +133,30 @@ def tell_gone(sim: Sim, frame: int) -> None:
         if tenant.in_flight > tenant.reserved:
             sim.shared -= 1
         tenant.in_flight -= 1
+        copy = row.next
+
+
+@cold
+def let_go(sim: Sim, frame: int) -> None:
+    """Ends a frame that nobody sends any more; its events were never acknowledged, and may come again in another."""
+    copy = copies_of(sim, frame).value
+    while copy >= 0:
+        row = event_copy_at(sim, copy)
+        if row.fresh:
+            frame_of(sim.event_frame, row.event).value = EVENT_SHED
+        copy = row.next
+    repeats_of(sim, frame).value = frame_at(sim, frame).events
+    frame_at(sim, frame).outcome, frame_at(sim, frame).over = SHED, ENDED
+
+
+@cold
+def make_unheard(sim: Sim, frame: int) -> None:
+    """Notes that nobody will hear of a frame's acknowledgement."""
+    copy = copies_of(sim, frame).value
+    while copy >= 0:
+        row = event_copy_at(sim, copy)
+        if row.fresh:
+            unheard_at(sim, row.event).value = 1
         copy = row.next
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sentra_sim.engine.compiled.calendar import NONE, TICK_DUE, push
 from sentra_sim.engine.compiled.hosts import run_job
+from sentra_sim.engine.compiled.layout import OF_GATEWAY
 from sentra_sim.engine.compiled.memory import Sim, background_at, broker_at, plain
 
 
@@ -19,11 +20,12 @@ def tick_wait(sim: Sim, number: int) -> None:
 
 @plain
 def tick(sim: Sim, number: int) -> None:
-    """Runs a background job while the load lasts, but not of a broker that is down."""
+    """Runs a background job while the load lasts, but not of a broker or a gateway that is down."""
     job = background_at(sim, number)
     if sim.now >= sim.seconds:
         return
-    if job.broker >= 0 and not broker_at(sim, job.broker).up:
+    down = not broker_at(sim, job.broker).up if job.broker >= 0 else job.broker == OF_GATEWAY and not sim.gateway_up
+    if down:
         while job.due <= sim.now:
             job.due += job.every
         push(sim, job.due - sim.now, TICK_DUE, number, NONE)

@@ -6,6 +6,7 @@ import numpy as np
 
 from sentra_sim.engine.compiled.admission import admit, carry, carry_nothing, tell_refused
 from sentra_sim.engine.compiled.calendar import LINGER, NONE, delay_of, push
+from sentra_sim.engine.compiled.charge import leaves
 from sentra_sim.engine.compiled.heaps import heap_insert, heap_remove_first
 from sentra_sim.engine.compiled.hosts import run_job
 from sentra_sim.engine.compiled.layout import FRAMES, UNDER_WAY
@@ -76,6 +77,20 @@ def buffer_tracked(sim: Sim, message: int) -> None:
     send_closed(sim)
     if refused:
         tell_refused(sim, message)
+    if sim.mortal:
+        if not sim.takes:
+            close_all(sim)
+        leaves(sim)
+
+
+@cold
+def close_all(sim: Sim) -> None:
+    """Closes all open frames, by partition."""
+    for partition in range(sim.partition_count):
+        frame = open_at(sim.open_frame, partition).frame
+        if frame >= 0:
+            close_frame(sim, frame)
+    send_closed(sim)
 
 
 @cold

@@ -15,7 +15,7 @@ from sentra_sim.engine.compiled.memory import Row, Sim, cpu_at, delay_at, entry_
 from sentra_sim.engine.compiled.network import crossing
 
 # Kinds of calendar entries. NumPy's integers, as Numba would compile each function anew for every literal that it is called with.
-KINDS = np.arange(53)
+KINDS = np.arange(55)
 GOT, DONE, PUT, SLICE, ALARM, SOURCE_DUE, ARRIVE, LINGER, ACK, AVAILABLE, WAKE, REPLY, VISIBLE, FLUSHED = KINDS[:14]
 WRITER_WOKEN, WRITER_DUE, HEARD, TICK_DUE, HANDED = KINDS[14:19]
 # Rare ones, a line each area: brokers that fail, consumers that come and go, pauses and limits of processes and hosts,
@@ -28,6 +28,7 @@ PART_TRY, PART_INSERT, RECONNECT, EDGE_RECOVERED = KINDS[42:46]
 IMPATIENT, RESEND = KINDS[46:48]
 PRESSURE_LOOK = KINDS[48]
 FETCH_OVER, FETCH_COMES, REPLICA_COMES, RETAIN = KINDS[49:53]
+GATEWAY_READY, POLL_WATCH = KINDS[53:55]  # of the gateway's life, of consumers' polls
 NONE, ONE = KINDS[:2]
 KIND_BITS = 6
 

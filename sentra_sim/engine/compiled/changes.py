@@ -13,14 +13,16 @@ from sentra_sim.engine.compiled.cluster import OPERATIONS as BROKER_OPERATIONS
 from sentra_sim.engine.compiled.cluster import change_broker
 from sentra_sim.engine.compiled.edge import kill_edge, start_edge
 from sentra_sim.engine.compiled.freezer import renew
+from sentra_sim.engine.compiled.gateway import kill_gateway, start_gateway, stop_gateway
 from sentra_sim.engine.compiled.host_changes import OPERATIONS as HOST_OPERATIONS
 from sentra_sim.engine.compiled.host_changes import change_host
 from sentra_sim.engine.compiled.membership import kill, pause, resume, runs, scale, start, stop
 from sentra_sim.engine.compiled.subscribers import set_slow_share
 from sentra_sim.engine.compiled.tables import Tables
-from sentra_sim.engine.compiled.transactions import kill_store, start_store
+from sentra_sim.engine.compiled.transactions import kill_store, start_store, stop_store
 from sentra_sim.engine.host_changes import falls_with
 from sentra_sim.engine.plan import Plan
+from sentra_sim.scenario import Batcher
 from sentra_sim.scenario.keys import PLACES
 
 CONSUMER_OPERATIONS = ("kill", "start", "stop", "pause", "resume", "replicas")
@@ -101,9 +103,15 @@ def _change_station(plan: Plan, tables: Tables, change: Change) -> None:
     if change.operation == "store-replicas":
         tables.tally_row(change.subject)["active"] = int(change.value)
         return
+    if isinstance(plan.scenario.stations[change.subject], Batcher):
+        change_gateway(tables.state, CONSUMER_OPERATIONS.index(change.operation))
+        return
     number = tables.store_of[change.subject]
     if change.operation == "slow-clients":
         slow_clients(tables.state, number, float(change.value))
+        return
+    if change.operation == "stop":
+        drain_store(tables.state, number)
         return
     if change.operation in ("kill", "start"):
         for cgroup in cgroups_of(plan.scenario, change.subject):
@@ -130,6 +138,24 @@ def switch_station(tables: Any, number: int, on: int, is_edge: int) -> None:
         start_store(sim, number)
     else:
         kill_store(sim, number)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def drain_store(tables: Any, number: int) -> None:
+    """Stops a store in order."""
+    stop_store(tables[0], number)
+
+
+@numba.njit(cache=True, error_model="numpy")
+def change_gateway(tables: Any, operation: int) -> None:
+    """Stops the gateway in order, kills it, or starts it again."""
+    sim = tables[0]
+    if operation == STOP:
+        stop_gateway(sim)
+    elif operation == KILL:
+        kill_gateway(sim)
+    else:
+        start_gateway(sim)
 
 
 @numba.njit(cache=True, error_model="numpy")

@@ -7,7 +7,7 @@ import numpy as np
 from sentra_sim.engine.compiled.calls import begin_call, goes_again
 from sentra_sim.engine.compiled.hosts import amount, run_job, spend
 from sentra_sim.engine.compiled.layout import ENDED, POLLS, TAKEN
-from sentra_sim.engine.compiled.membership import after_poll
+from sentra_sim.engine.compiled.membership import after_poll, polled
 from sentra_sim.engine.compiled.memory import (
     Sim,
     call_at,
@@ -95,6 +95,8 @@ def take(sim: Sim, owner: int) -> None:
     replica.poll, replica.call = sim.polls, FETCHING
     sim.polls += 1
     sim.lag_events -= poll.events
+    if sim.max_poll_interval > 0.0:
+        polled(sim, owner)
     if sim.adaptive:
         adapt(sim, owner)
     run_job(sim, replica.thread, replica.fetch_work, poll.frames, poll.events)
@@ -143,7 +145,7 @@ def consumer_done(sim: Sim, owner: int) -> None:
         run_job(sim, replica.thread, replica.finish_work, poll.frames, poll.events)
     else:
         replica.poll = -1
-        if replica.leaving or replica.giving_up:
+        if replica.leaving or replica.giving_up or replica.late:
             after_poll(sim, owner)
             if not replica.alive:
                 return

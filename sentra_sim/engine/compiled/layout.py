@@ -31,7 +31,7 @@ ADDRESSES = (
     "cgroups vacations "
     "stores commands columnars writers tiers edges slow_classes "
     "fetches size_classes_table parts segments "
-    "messages event_copies frame_copies frame_repeats event_key event_message tenants buckets pressures acked_frames "
+    "messages event_copies frame_copies frame_repeats event_key event_message event_unheard tenants buckets pressures acked_frames "
     "event_poison frame_poison "
     "supply due_partitions hop_calls apart cores"
 )
@@ -65,13 +65,15 @@ STATE = _record(
     "loss_draws "
     "retains reset_latest free_segment parking pulling pull_first weighs size_draw size_per_frame size_classes "
     "tracked gated retrying copy_count shared tenant_count key_quota "
-    "resend_server resend_work backoff_delay retries budgeted",
+    "resend_server resend_work backoff_delay retries budgeted "
+    "mortal takes gateway_up gateway_starting gateway_life in_charge gateway_cgroup key_count",
     "now seconds linger gather "
     "broker_session_timeout retry_backoff retry_backoff_max delivery_timeout restart preferred_election replica_lag "
     "controller_election disk "
     "shadow_share heartbeat session_timeout join ready retry_base retry_cap breaker_open max_age adapt_events poison_share "
     "retry_timeout retry_tokens budget_ratio budget_burst "
-    "batch_bytes retention retention_bytes segment_bytes retention_check",
+    "batch_bytes retention retention_bytes segment_bytes retention_check "
+    "gateway_restart max_poll_interval",
 )
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
@@ -104,7 +106,7 @@ SIZE_CLASS = _record("", "edge bytes")  # of a mix of sizes
 OPEN = _record("frame room before after")
 # `have`, `needs`, `sent` and `in_sync` are sets of replicas, bits by their step in the order of the shard's replicas.
 REQUEST = _record(
-    "shard first frames events catch_up acked appended gone fetched lost have needs sent previous next held_next",
+    "shard first frames events catch_up acked appended gone fetched lost have needs sent previous next held_next orphan",
     "appended_at bytes",
 )
 POLL = _record("replica first frames events failed")
@@ -123,8 +125,9 @@ COPY = _record(
 )  # a shard's replicas: number * replication factor + step
 REPLICA = _record(
     "thread fetch_work process_work finish_work head tail waiting poll call dedupe_work "
-    "life session alive joined starting returning leaving giving_up fenced heard told held space attempt tries jitter",
-    "phase ceiling gather",
+    "life session alive joined starting returning leaving giving_up fenced heard told held space attempt tries jitter "
+    "late overdue watched",
+    "phase ceiling gather polled",
 )
 BREAKER = _record("failures opened passed", "until")  # of a consumer, for one station that it calls
 OWNER = _record("owner target mark")  # of a partition: who polls it, who is to, in which round it became free
@@ -142,7 +145,7 @@ RELEASE = _record(
 )
 STORE = _record(
     "station connections in_use waiting ready due committing outbox fsync siblings flushing life up starting "
-    "events every_events notify batch relay_thread relay_work asleep relay_up command_first commands",
+    "events every_events notify batch relay_thread relay_work asleep relay_up command_first commands drains",
     "commit_delay page_writes every due_at stall until slowdown pages page unchanged restart redo poll looked "
     + " ".join(TRANSACTIONAL_TALLIES),
 )
@@ -182,6 +185,8 @@ ENCODED, WRITTEN = range(1, 3)
 
 # Intakes of stations: what happens to a poll that is handed to one.
 QUEUED, HANDED_OVER, GATHERED, TRANSACTIONAL, COLUMNAR_STORE, SET_APART = range(6)
+
+OF_GATEWAY = -2  # in place of a background job's broker
 
 ACKS_NONE, ACKS_LEADER, ACKS_ALL = range(3)
 BUNCH = 2  # in `catch_up` of a request: it is what a follower's fetch brings

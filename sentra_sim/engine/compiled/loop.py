@@ -40,6 +40,7 @@ from sentra_sim.engine.compiled.calendar import (
     subject_of,
 )
 from sentra_sim.engine.compiled.consumers import replied, resume
+from sentra_sim.engine.compiled.gateway import comes
 from sentra_sim.engine.compiled.hosts import charge_unfinished, end_slice, leave_sharing
 from sentra_sim.engine.compiled.jobs import got, put_last
 from sentra_sim.engine.compiled.memory import Sim, inline, ring_at, station_at, thread_at
@@ -76,7 +77,10 @@ def _dispatch(sim: Sim, kind: int, subject: int, detail: int) -> None:  # noqa: 
     elif kind == SOURCE_DUE:
         source_send(sim)
     elif kind == ARRIVE:
-        put_last(sim, sim.batcher_server, sim.receive_work, subject)
+        if sim.mortal:
+            comes(sim, subject)
+        else:
+            put_last(sim, sim.batcher_server, sim.receive_work, subject)
     elif kind == LINGER:
         tick_linger(sim)
     elif kind == ACK:

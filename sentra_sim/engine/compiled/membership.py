@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.calendar import EXPIRED, READY, RESUMED, push
+from sentra_sim.engine.compiled.calendar import EXPIRED, POLL_WATCH, READY, RESUMED, push
 from sentra_sim.engine.compiled.freezer import cancel_job, signal
 from sentra_sim.engine.compiled.layout import STATIC
 from sentra_sim.engine.compiled.memory import (
@@ -53,7 +53,7 @@ def kill(sim: Sim, number: int) -> None:
     if alive:
         drop(sim, number)
     signal(sim, thread_at(sim, member.thread).cgroup, False)
-    if alive:
+    if alive and member.joined:
         miss(sim, number)
 
 
@@ -63,7 +63,8 @@ def pause(sim: Sim, number: int) -> None:
     member = replica_at(sim, number)
     if member.alive and not is_stopped(sim, number):
         signal(sim, thread_at(sim, member.thread).cgroup, True)
-        miss(sim, number)
+        if not member.late:
+            miss(sim, number)
 
 
 @cold
@@ -77,9 +78,70 @@ def resume(sim: Sim, number: int) -> None:
         member.fenced = 0
         join(sim, number)
         return
-    member.session += 1
+    member.session += 1 - member.late
     if member.poll < 0 and (member.leaving or member.giving_up):
         after_poll(sim, number)
+    elif member.overdue:
+        be_late(sim, number)
+
+
+@cold
+def polled(sim: Sim, number: int) -> None:
+    """Notes that a consumer polls, and sets the timer that watches over its polls."""
+    member = replica_at(sim, number)
+    member.polled = sim.now
+    if not member.watched:
+        member.watched = 1
+        push(sim, sim.max_poll_interval, POLL_WATCH, number, member.life)
+
+
+@cold
+def watch_poll(sim: Sim, number: int, life: int) -> None:
+    """Looks whether a consumer has not polled for too long, or when to look again."""
+    member = replica_at(sim, number)
+    if life != member.life:
+        return
+    member.watched = 0
+    if member.poll < 0 or member.late:
+        return
+    wait = member.polled + sim.max_poll_interval - sim.now
+    if wait > 0.0:
+        member.watched = 1
+        push(sim, wait, POLL_WATCH, number, life)
+    elif is_stopped(sim, number):
+        member.overdue = 1
+    else:
+        be_late(sim, number)
+
+
+@cold
+def be_late(sim: Sim, number: int) -> None:
+    """Lets a consumer leave that has not polled for too long; it goes on with its poll, but cannot commit it."""
+    member = replica_at(sim, number)
+    member.overdue, member.giving_up, member.late = 0, 0, 1
+    put_back(sim, number)
+    if sim.protocol == STATIC:
+        miss(sim, number)
+        return
+    member.session += 1
+    member.joined = 0
+    sim.joined_count -= 1
+    take_away(sim, number, -1)
+    rebalance(sim, -1)
+
+
+@cold
+def rejoin(sim: Sim, number: int) -> None:
+    """Lets a consumer that was late join again; a static one still has its partitions if its session is not over."""
+    member = replica_at(sim, number)
+    member.late = 0
+    member.session += 1
+    if member.joined:
+        give_up(sim, number)
+    else:
+        member.joined = 1
+        sim.joined_count += 1
+        rebalance(sim, number)
 
 
 @cold
@@ -87,8 +149,10 @@ def drop(sim: Sim, number: int) -> None:
     """Ends a consumer with what it is at; its poll is taken again, as it is not committed."""
     end(sim, number)
     cancel_job(sim, replica_at(sim, number).thread)
-    if replica_at(sim, number).poll >= 0:
+    member = replica_at(sim, number)
+    if member.poll >= 0 and not member.late:
         put_back(sim, number)
+    member.poll, member.late = -1, 0
 
 
 @cold
@@ -107,7 +171,6 @@ def put_back(sim: Sim, number: int) -> None:
         if member.head < 0:
             member.tail = frame
         member.head = frame
-    member.poll = -1
 
 
 @cold
@@ -140,6 +203,8 @@ def after_poll(sim: Sim, number: int) -> None:
     """Lets a consumer leave or give partitions up, now that its poll is committed."""
     if replica_at(sim, number).leaving:
         leave(sim, number)
+    elif replica_at(sim, number).late:
+        rejoin(sim, number)
     else:
         give_up(sim, number)
 
@@ -176,6 +241,7 @@ def end(sim: Sim, number: int) -> None:
     member = replica_at(sim, number)
     member.alive, member.leaving, member.giving_up, member.waiting = 0, 0, 0, 0
     member.gather, member.tries = sim.gather, 0
+    member.watched, member.overdue = 0, 0
     thread_at(sim, member.thread).finished = -1.0
     cgroup_at(sim, thread_at(sim, member.thread).cgroup).done = 0.0
     for at in range(number * sim.call_count, (number + 1) * sim.call_count):
@@ -188,6 +254,9 @@ def leave(sim: Sim, number: int) -> None:
     member = replica_at(sim, number)
     member.life += 1
     end(sim, number)
+    late, member.late = member.late, 0
+    if late and not member.joined:
+        return
     if sim.protocol == STATIC:
         miss(sim, number)
         return
@@ -215,7 +284,7 @@ def expire(sim: Sim, number: int, session: int) -> None:
     member.session += 1
     member.joined = 0
     sim.joined_count -= 1
-    if member.alive:  # it is stopped
+    if member.alive and not member.late:  # it is stopped
         member.life += 1
         member.fenced = 1 - member.leaving
         drop(sim, number)

@@ -11,6 +11,9 @@ from sentra_sim.engine.compiled.memory import Sim, acked_frame_at, cold, pressur
 def look_at_lag(sim: Sim) -> None:
     """Begins what the batcher does against a lag above the high mark, or ends it at the low mark, and looks again later."""
     pressure = pressure_of(sim)
+    if sim.mortal and not sim.gateway_up:
+        push(sim, pressure.poll, PRESSURE_LOOK, NONE, NONE)
+        return
     if not sim.pressed and sim.lag_events > pressure.high:
         sim.pressed = 1
         pressure.since = sim.now

@@ -5,8 +5,10 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.calendar import (
     EXPIRED,
     FETCH_COMES,
+    GATEWAY_READY,
     HEAR,
     IMPATIENT,
+    POLL_WATCH,
     PRESSURE_LOOK,
     READY,
     REPLICA_COMES,
@@ -23,8 +25,9 @@ from sentra_sim.engine.compiled.clients import impatient, resend
 from sentra_sim.engine.compiled.cluster import broker_event
 from sentra_sim.engine.compiled.consumers import resume
 from sentra_sim.engine.compiled.fetches import answer, fetched_by_consumer
+from sentra_sim.engine.compiled.gateway import gateway_ready
 from sentra_sim.engine.compiled.log import replica_comes
-from sentra_sim.engine.compiled.membership import expire, member_ready
+from sentra_sim.engine.compiled.membership import expire, member_ready, watch_poll
 from sentra_sim.engine.compiled.memory import Sim, cold, fetch_at
 from sentra_sim.engine.compiled.pressure import look_at_lag
 from sentra_sim.engine.compiled.pulls import answer_pull
@@ -51,6 +54,10 @@ def rare_event(sim: Sim, kind: int, subject: int, detail: int) -> None:
         resend(sim, subject)
     elif kind == PRESSURE_LOOK:
         look_at_lag(sim)
+    elif kind == GATEWAY_READY:
+        gateway_ready(sim, detail)
+    elif kind == POLL_WATCH:
+        watch_poll(sim, subject, detail)
     else:
         fetch_event(sim, kind, subject, detail)
 

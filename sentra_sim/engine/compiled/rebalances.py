@@ -76,7 +76,7 @@ def prepare(sim: Sim, newcomer: int) -> None:
 def hear(sim: Sim, number: int, life: int) -> None:
     """Tells a consumer that it has something to give up."""
     member = replica_at(sim, number)
-    if life != member.life:
+    if life != member.life or member.late or (sim.protocol == EAGER and member.heard):
         return
     member.giving_up = 1
     if member.poll < 0 and not is_stopped(sim, number):

@@ -34,7 +34,7 @@ def new_request(sim: Sim, shard: int, first: int) -> int:
     row = request_at(sim, number)
     row.shard, row.first, row.frames, row.events = shard, first, 0, 0
     row.catch_up, row.acked, row.appended, row.gone, row.fetched, row.lost = 0, 0, 0, 0, 0, 0
-    row.have, row.needs, row.sent = 0, 0, 0
+    row.have, row.needs, row.sent, row.orphan = 0, 0, 0, 0
     return number  # type: ignore[no-any-return]
 
 
@@ -106,7 +106,7 @@ def stamp_acked(sim: Sim, number: int) -> None:
     sim.lag_events += request.events
     for at in range(request.first, request.first + request.frames):
         hop_at(sim, request_frame_at(sim, at).value, 2).value = sim.now
-        if sim.tracked:
+        if sim.tracked and not request.orphan:
             tell_acked(sim, request_frame_at(sim, at).value)
 
 
@@ -128,7 +128,7 @@ def acked(sim: Sim, number: int) -> None:
         return
     request.acked = 1
     stamp_acked(sim, number)
-    shard_at(sim, request.shard).outstanding -= 1
+    shard_at(sim, request.shard).outstanding -= 1 - request.orphan
     offer_early(sim, number)
     send_request(sim, request.shard)
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sentra_sim.engine.compiled.admission import tell_gone
+from sentra_sim.engine.compiled.admission import leave_charge, let_go
 from sentra_sim.engine.compiled.calendar import NONE, RETRY, push
 from sentra_sim.engine.compiled.fetches import serves
 from sentra_sim.engine.compiled.layout import ACKS_ALL, ENDED
-from sentra_sim.engine.compiled.memory import Sim, frame_at, hop_at, plain, request_at, request_frame_at, shard_at
+from sentra_sim.engine.compiled.memory import Sim, cold, frame_at, hop_at, plain, request_at, request_frame_at, shard_at
 from sentra_sim.engine.compiled.requests import close_request, new_request, send, send_request
 from sentra_sim.engine.compiled.weights import weigh_request
 from sentra_sim.engine.trace import SHED
@@ -28,7 +28,18 @@ def give_back(sim: Sim, at: int) -> None:
     close_request(sim, at)
     request = request_at(sim, at)
     request.gone = 1
-    add_returned(sim, request.shard, at)
+    if request.orphan:
+        let_go_all(sim, at)
+    else:
+        add_returned(sim, request.shard, at)
+
+
+@cold
+def let_go_all(sim: Sim, at: int) -> None:
+    """Ends the frames of a request that nobody sends any more."""
+    request = request_at(sim, at)
+    for place in range(request.first, request.first + request.frames):
+        let_go(sim, request_frame_at(sim, place).value)
 
 
 @plain
@@ -126,6 +137,6 @@ def is_fresh(sim: Sim, frame: int) -> bool:
     if sim.now - hop_at(sim, frame, 1).value < sim.delivery_timeout:
         return True
     frame_at(sim, frame).outcome, frame_at(sim, frame).over = SHED, ENDED
-    if sim.gated:
-        tell_gone(sim, frame)
+    if sim.tracked:
+        leave_charge(sim, frame)
     return False

@@ -19,6 +19,7 @@ from sentra_sim.engine.compiled.layout import (
     INSERT,
     LOG,
     MERGE,
+    OF_GATEWAY,
     QUEUED,
     RELAY,
     SEND,
@@ -80,6 +81,7 @@ class StationRows(Numbering):
         self.state["receive_work"] = self._work((name, "receive"), batcher.receive)
         self.state["close_work"] = self._work((name, "close"), batcher.close)
         self.state["timer_delay"] = self._delay((name, "timer"), batcher.timer)
+        self.state["gateway_cgroup"] = self.cgroup[self.process[name]]
         for end in ("closing_head", "open_head", "open_tail"):
             self.state[end] = -1
         name, source = only(scenario, Source)
@@ -257,4 +259,6 @@ class StationRows(Numbering):
                     )
                     due = job.every_s * self.plan.phase[key]
                     row = {"thread": thread, "work": self._work(key, job.demand), "every": job.every_s, "due": due}
-                    self.backgrounds.append(row | {"broker": owned if isinstance(station, Log) else -1})
+                    of_gateway = isinstance(station, Batcher) and station.recovery is not None
+                    broker = owned if isinstance(station, Log) else OF_GATEWAY if of_gateway else -1
+                    self.backgrounds.append(row | {"broker": broker})

@@ -237,6 +237,7 @@ class _Builder(StationRows):
             "retention_bytes": log.retention_bytes,
             "segment_bytes": log.segment_bytes,
             "retention_check": log.retention_check_s,
+            "max_poll_interval": group.max_poll_interval_s,
             "reset_latest": group.offset_reset == "latest",
             "max_poll_events": group.max_poll_events,
             "parking": group.fetch_min_bytes > 1,

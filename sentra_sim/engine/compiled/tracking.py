@@ -44,6 +44,8 @@ def tracking_arrays(plan: Plan) -> dict[str, NDArray[Any]]:
         "event_copies": np.empty(len(plan.partition) * most_sends(plan.scenario), COPY),
         "event_key": plan.offered.keys.astype(np.int64),
         "event_message": np.ascontiguousarray(plan.offered.message, np.int64),
+        # Of whose first copy no acknowledgement comes.
+        "event_unheard": np.zeros(len(plan.partition), np.int64),
         "tenants": tenants,
         "buckets": buckets,
         "pressures": _pressures(plan),
@@ -60,6 +62,10 @@ def tracking_settings(plan: Plan) -> dict[str, float]:
         "tenant_count": plan.scenario.load.tenants,
         "key_quota": len(rules.quotas) if rules and rules.key_quota else -1,
     }
+    recovery = only(plan.scenario, Batcher)[1].recovery
+    if recovery:
+        found["key_count"] = plan.scenario.load.keys if rules and rules.key_quota else 0
+        found |= {"mortal": True, "takes": True, "gateway_up": True, "gateway_restart": recovery.restart_s}
     if retry:
         found |= {
             "retry_timeout": retry.timeout_s,

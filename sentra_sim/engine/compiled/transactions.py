@@ -183,11 +183,13 @@ def bring_again(sim: Sim, number: int, node: int) -> None:
 def kill_store(sim: Sim, number: int) -> None:
     """Ends a store's process."""
     store = store_at(sim, number)
-    if not store.up and not store.starting:
+    if not store.up and not store.starting and not store.drains:
         return
     look_for_checkpoint(store, sim.now)
+    if store.drains and store.in_use == 0:
+        begin_checkpoint(store, sim.now)
     store.life += 1
-    store.up = store.starting = store.flushing = 0
+    store.up = store.starting = store.flushing = store.drains = 0
     store.in_use = 0
     store.page_writes = 0.0
     waiting = server_at(sim, store.waiting)
@@ -196,12 +198,23 @@ def kill_store(sim: Sim, number: int) -> None:
     store.relay_up = 0
 
 
+@cold
+def stop_store(sim: Sim, number: int) -> None:
+    """Lets a store end in order: it gives no more connections."""
+    store = store_at(sim, number)
+    if store.up:
+        store.up, store.drains = 0, 1
+    elif store.starting:
+        kill_store(sim, number)
+
+
 @plain
 def start_store(sim: Sim, number: int) -> None:
-    """Starts a killed store, which first redoes its log."""
+    """Starts a killed store, which first redoes its log; one that drains still is killed first."""
     store = store_at(sim, number)
     if store.up or store.starting:
         return
+    kill_store(sim, number)
     store.starting = 1
     push(sim, store.restart + store.redo * store.events, STORE_RECOVERED, number, store.life)
 

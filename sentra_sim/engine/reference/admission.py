@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sentra_sim.engine.admission import tenant_bounds
+from sentra_sim.engine.facts import is_tracked
 from sentra_sim.engine.reference.clients import Clients
 from sentra_sim.engine.reference.pressure import Pressure
 from sentra_sim.engine.reference.world import Frame, World
@@ -63,6 +66,13 @@ class Gate:
         self.shared += beyond
         return True
 
+    def forget(self) -> None:
+        """Begins anew, as nothing were in flight and all buckets full: its process has ended."""
+        self.in_flight = [0] * len(self.in_flight)
+        self.shared = 0
+        for bucket in (*self.quota.values(), *self.key_quota):
+            bucket.tokens = bucket.burst
+
     def release(self, event: int) -> None:
         """Notes that a copy of an event has left the batcher's charge."""
         tenant = self.tenant[event]
@@ -75,6 +85,7 @@ class Tracking:
 
     def __init__(self, gate: Gate | None, clients: Clients | None) -> None:
         self.gate, self.clients = gate, clients
+        self.left: Callable[[Frame], None] | None = None  # hears which frames leave the batcher's charge
         self.pressure = gate.pressure if gate is not None else None
         if self.pressure is not None:
             self.pressure.tell = self._tell
@@ -98,7 +109,7 @@ class Tracking:
             self.gone(frame)
             if self.clients is not None:
                 for event, fresh in frame.copies:
-                    if fresh:
+                    if self.clients.hears(event, fresh=fresh):
                         self.clients.acked(event)
 
     def gone(self, frame: Frame) -> None:
@@ -106,12 +117,31 @@ class Tracking:
         if self.gate is not None:
             for event, _ in frame.copies:
                 self.gate.release(event)
+        if self.left is not None:
+            self.left(frame)
+
+    def unheard(self, frame: Frame) -> None:
+        """Notes that nobody will hear of a frame's acknowledgement."""
+        if self.clients is not None:
+            self.clients.unheard.update(event for event, fresh in frame.copies if fresh)
+
+    def sleep(self) -> None:
+        """Forgets all, as the batcher's process has ended."""
+        if self.gate is not None:
+            self.gate.forget()
+        if self.pressure is not None:
+            self.pressure.sleep()
+
+    def wake(self) -> None:
+        """Goes on with a new process."""
+        if self.pressure is not None:
+            self.pressure.awake = True
 
 
 def make_tracking(world: World, clients: Clients | None) -> Tracking | None:
     """Returns the tracking of copies, where a rule or a client needs it."""
     rules = only(world.scenario, Batcher)[1].admission
-    if rules is None and clients is None:
+    if not is_tracked(world.scenario):
         return None
     tracking = Tracking(Gate(world, rules) if rules else None, clients)
     if tracking.pressure is not None:

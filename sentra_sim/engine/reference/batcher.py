@@ -7,6 +7,7 @@ import math
 import simpy
 
 from sentra_sim.engine.reference.admission import Tracking
+from sentra_sim.engine.reference.gateway import Gateway
 from sentra_sim.engine.reference.hosts import Draws
 from sentra_sim.engine.reference.log import LogModel
 from sentra_sim.engine.reference.weights import make_scales
@@ -22,6 +23,10 @@ class BatcherModel:
         self.world, self.log, self.tracking = world, log, tracking
         self.name, self.spec = only(world.scenario, Batcher)
         self.jobs = simpy.Store(world.env)
+        self.thread = world.thread(world.process[self.name], low=self.spec.low_priority)
+        self.receive = world.work(self.name, "receive", self.spec.receive)
+        self.close = world.work(self.name, "close", self.spec.close)
+        self.gateway: Gateway | None = None
         self.open: list[Frame | None] = [None] * log.spec.partitions
         self.partition: list[int] = world.plan.partition.tolist()
         self.notes = bool(world.place) or world.poison.may_be
@@ -29,23 +34,41 @@ class BatcherModel:
         self.lateness = Draws(world.plan.multipliers[self.name, "timer"])
         self.scales = make_scales(world)
         world.weighs = self.scales is not None
-        world.env.process(self._serve())
+        if self.spec.recovery is not None and tracking is not None:
+            self.gateway = Gateway(self, self.spec.recovery, tracking)
+        world.env.process(self._serve(self.jobs))
 
     def arrive(self, message: range) -> None:
         """Takes a message (the range of its events) from the network."""
-        self.jobs.put(message)
+        if self.gateway is None or self.gateway.lets_in(message):
+            self.jobs.put(message)
 
-    def _serve(self) -> Process:
-        thread = self.world.thread(self.world.process[self.name], low=self.spec.low_priority)
-        receive = self.world.work(self.name, "receive", self.spec.receive)
-        close = self.world.work(self.name, "close", self.spec.close)
+    def renew(self) -> None:
+        """Makes a new process of it that has no job and no open frame; the last one's timer is the new one's."""
+        self.thread.cancel()
+        self.jobs = simpy.Store(self.world.env)
+        self.open = [None] * len(self.open)
+        self.world.env.process(self._serve(self.jobs))
+
+    def close_all(self) -> None:
+        """Closes all open frames, by partition."""
+        closing = Batch()
+        for frame in self.open:
+            if frame is not None:
+                self._close(frame, closing)
+        self._send(closing)
+
+    def _serve(self, jobs: simpy.Store) -> Process:
+        thread = self.thread
         while True:
-            job = yield self.jobs.get()
+            job = yield jobs.get()
+            if jobs is not self.jobs:  # its process has been killed
+                return
             if isinstance(job, Batch):
-                yield thread.run(close, len(job.frames), job.events)
+                yield thread.run(self.close, len(job.frames), job.events)
                 self.log.produce(job)
             else:
-                yield thread.run(receive, 1, len(job))
+                yield thread.run(self.receive, 1, len(job))
                 if self.tracking is None:
                     self._buffer(job)
                 else:
@@ -86,6 +109,8 @@ class BatcherModel:
         self._send(full)
         if refused:
             tracking.refused(message.start)
+        if self.gateway is not None:
+            self.gateway.buffered()
 
     def _note(self, frame: Frame, event: int) -> None:
         """Notes of an event what its frame tells others: that it is poison or, as then no pool will see it, its key."""
@@ -119,6 +144,8 @@ class BatcherModel:
         world.frames.append(frame)
         world.stamp([frame], self.spec.hops[0])
         self.open[partition] = frame
+        if self.gateway is not None:
+            self.gateway.frames[frame] = None
         if not self.timer_set:
             self._set_timer(self.spec.linger_s)
         return frame

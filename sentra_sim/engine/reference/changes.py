@@ -13,6 +13,7 @@ from sentra_sim.engine.reference.host_changes import change_host, change_process
 from sentra_sim.engine.reference.log import LogModel
 from sentra_sim.engine.reference.membership import Membership
 from sentra_sim.engine.reference.world import Weighted, World
+from sentra_sim.scenario import Batcher
 
 
 class Pipeline(Protocol):
@@ -68,7 +69,7 @@ def _change_host(simulation: Pipeline, change: Change) -> None:
 
 
 def _change_station(world: World, change: Change) -> None:
-    if change.operation in ("kill", "start"):
+    if change.operation in ("kill", "start") and not isinstance(world.scenario.stations[change.subject], Batcher):
         for number in cgroups_of(world.scenario, change.subject):
             world.cgroups[number].renew()
     world.stores[change.subject].change(change.operation, change.value)

@@ -29,6 +29,7 @@ class Clients:
         self.thread = world.thread(world.process[name], low=spec.low_priority)
         self.work = world.work(name, "resend", spec.send)
         self.backoff = world.delay(name, "backoff", retry.backoff)
+        self.unheard: set[int] = set()  # events of whose first copies no acknowledgement comes
 
     def sent(self, message: int) -> None:
         """Begins to wait for a message's acknowledgement."""
@@ -41,6 +42,13 @@ class Clients:
     def acked(self, event: int) -> None:
         """Notes that the first copy of an event is acknowledged."""
         self.missing[self.message[event]] -= 1
+
+    def hears(self, event: int, *, fresh: bool) -> bool:
+        """Tells whether the acknowledgement of a copy of an event is the first one."""
+        if event in self.unheard:
+            self.unheard.remove(event)
+            return True
+        return fresh
 
     def refused(self, event: int) -> None:
         """Tells a message's client that events of it, such as this one, were refused."""

@@ -92,7 +92,7 @@ class ConsumerModel:
             if not member.ready:
                 yield from self._wait(member)
                 continue
-            poll = member.poll = self._take(member.ready)
+            poll = member.poll = self._take(member)
             if spec.adaptive_gather:
                 self._adapt(member)
             yield thread.run(member.fetch, len(poll.frames), poll.events)
@@ -115,7 +115,7 @@ class ConsumerModel:
                     break
             yield thread.run(member.finish, len(poll.frames), poll.events)
             member.poll = None
-            if member.leaving or member.giving_up:
+            if member.leaving or member.giving_up or member.late:
                 self.membership.after_poll(member)
 
     def _call(self, member: Member, number: int, poll: Batch) -> Generator[simpy.Event, None, None]:
@@ -195,14 +195,16 @@ class ConsumerModel:
         if member.gather_s > 0.0:
             yield self.world.env.timeout(member.gather_s)
 
-    def _take(self, ready: deque[Frame]) -> Batch:
-        poll = Batch()
+    def _take(self, member: Member) -> Batch:
+        poll, ready = Batch(), member.ready
         while ready and (not poll.frames or poll.events + ready[0].events <= self.spec.max_poll_events):
             frame = ready.popleft()
             frame.poll = self.world.polls
             poll.add(frame)
         self.world.polls += 1
         self.world.lag_events -= poll.events
+        if self.spec.max_poll_interval_s > 0.0:
+            self.membership.polled(member)
         return poll
 
     def _refused(self, poll: Batch) -> Batch:

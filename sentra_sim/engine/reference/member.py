@@ -39,6 +39,10 @@ class Member:
     returning: bool = False  # waits for the session of the consumer that it was before
     leaving: bool = False  # ends after its poll
     fenced: bool = False  # was stopped for longer than its session: it finds out when it goes on
+    late: bool = False  # has left the group for its poll, which others take, and goes on with that
+    overdue: bool = False  # is late as soon as it goes on
+    watched: bool = False  # the timer of its polls is set
+    polled_s: float = 0.0  # when it polled last
     giving_up: bool = False  # gives partitions up after its poll
     heard: bool = False  # of the eager rebalance under way
 

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 
 from sentra_sim.engine.reference.member import Group, Member
-from sentra_sim.engine.reference.world import World
+from sentra_sim.engine.reference.sticky import spread_evenly
+from sentra_sim.engine.reference.world import Batch, World
 
 
 class Membership:
@@ -50,7 +51,7 @@ class Membership:
         if alive:
             self._drop(member)
         member.thread.cgroup.proceed()
-        if alive:
+        if alive and member.joined:
             self._miss(member)
 
     def pause(self, number: int) -> None:
@@ -58,7 +59,8 @@ class Membership:
         member = self.members[number]
         if member.alive and not member.thread.cgroup.stopped:
             member.thread.cgroup.stop()
-            self._miss(member)
+            if not member.late:
+                self._miss(member)
 
     def resume(self, number: int) -> None:
         """Lets a stopped consumer go on (SIGCONT): with what it was at or, if its session is over, by joining again."""
@@ -70,21 +72,72 @@ class Membership:
             member.fenced = False
             self._join(member)
             return
-        member.session += 1
+        member.session += not member.late
         if member.poll is None and (member.leaving or member.giving_up):
             self.after_poll(member)
+        elif member.overdue:
+            self._be_late(member)
+
+    def polled(self, member: Member) -> None:
+        """Notes that a consumer polls, and sets the timer that watches over its polls."""
+        member.polled_s = self.world.env.now
+        if not member.watched:
+            member.watched = True
+            self.world.after(self.spec.max_poll_interval_s, self._watch, member, member.life)
+
+    def _watch(self, member: Member, life: int) -> None:
+        if life != member.life:
+            return
+        member.watched = False
+        if member.poll is None or member.late:
+            return
+        wait_s = member.polled_s + self.spec.max_poll_interval_s - self.world.env.now
+        if wait_s > 0.0:
+            member.watched = True
+            self.world.after(wait_s, self._watch, member, life)
+        elif member.thread.cgroup.stopped:
+            member.overdue = True
+        else:
+            self._be_late(member)
+
+    def _be_late(self, member: Member) -> None:
+        """Lets a consumer leave that has not polled for too long; it goes on with its poll, but cannot commit it."""
+        member.overdue, member.giving_up, member.late = False, False, True
+        self._put_back(member, member.poll)
+        if self.spec.rebalance == "static":  # it only sends no more heartbeats
+            self._miss(member)
+            return
+        member.session += 1
+        member.joined = False
+        self._free(member, range(len(self.target)))
+        self._rebalance()
+
+    def _rejoin(self, member: Member) -> None:
+        """Lets a consumer that was late join again; a static one still has its partitions if its session is not over."""
+        member.late = False
+        member.session += 1
+        if member.joined:
+            self._give_up(member)  # what it has not heard of meanwhile
+        else:
+            member.joined = True
+            self._rebalance(member)
+
+    def _put_back(self, member: Member, poll: Batch | None) -> None:
+        """Puts the frames of a poll that is not committed before those that wait."""
+        assert poll is not None
+        self.world.keeps_first = True
+        self.world.lag_events += sum(frame.events for frame in poll.frames)
+        for frame in poll.frames:
+            frame.attempts += 1
+        member.ready.extendleft(reversed(poll.frames))
 
     def _drop(self, member: Member) -> None:
         """Ends a consumer with what it is at; its poll is taken again, as it is not committed."""
         self._end(member)
         member.thread.cancel()
-        if member.poll is not None:
-            self.world.keeps_first = True
-            self.world.lag_events += sum(frame.events for frame in member.poll.frames)
-            for frame in member.poll.frames:
-                frame.attempts += 1
-            member.ready.extendleft(reversed(member.poll.frames))
-            member.poll = None
+        if member.poll is not None and not member.late:
+            self._put_back(member, member.poll)
+        member.poll, member.late = None, False
 
     def scale(self, count: int) -> None:
         """Starts the first consumers that do not run, or stops the last that do, until so many run."""
@@ -106,6 +159,8 @@ class Membership:
         """Lets a consumer leave or give partitions up, now that its poll is committed."""
         if member.leaving:
             self._leave(member)
+        elif member.late:
+            self._rejoin(member)
         else:
             self._give_up(member)
 
@@ -136,13 +191,16 @@ class Membership:
         self._rebalance(member)
 
     def _end(self, member: Member) -> None:
-        member.alive = member.leaving = member.giving_up = False
+        member.alive = member.leaving = member.giving_up = member.watched = member.overdue = False
         member.wake = None
         member.thread.cgroup.done_s = 0.0
 
     def _leave(self, member: Member) -> None:
         member.life += 1
         self._end(member)
+        late, member.late = member.late, False
+        if late and not member.joined:
+            return
         if self.spec.rebalance == "static":
             self._miss(member)
             return
@@ -161,7 +219,7 @@ class Membership:
             return
         member.session += 1
         member.joined = False
-        if member.alive:  # it is stopped
+        if member.alive and not member.late:  # it is stopped
             member.life += 1
             member.fenced = not member.leaving
             self._drop(member)
@@ -201,7 +259,8 @@ class Membership:
         self._all_heard()
 
     def _hear(self, member: Member, life: int) -> None:
-        if life != member.life:
+        # One that was late meanwhile has given up all and may have joined this round by itself.
+        if life != member.life or member.late or (self.spec.rebalance == "eager" and member.heard):
             return
         member.giving_up = True
         if member.poll is None and not member.thread.cgroup.stopped:
@@ -271,22 +330,4 @@ class Membership:
         elif self.spec.rebalance == "eager":
             self.target = [members[partition % len(members)] for partition in range(len(self.target))]
         else:
-            self._assign_sticky(members)
-
-    def _assign_sticky(self, members: list[int]) -> None:
-        quota, extra = divmod(len(self.target), len(members))
-        room = dict.fromkeys(members, quota)
-        holders = [number for number in members if self.target.count(number) > quota]
-        others = [number for number in members if self.target.count(number) <= quota]
-        for number in [*holders, *others][:extra]:
-            room[number] += 1
-        for partition, number in enumerate(self.target):
-            if room.get(number, 0) > 0:
-                room[number] -= 1
-            else:
-                self.target[partition] = -1
-        for partition, number in enumerate(self.target):
-            if number < 0:
-                first = next(number for number in members if room[number] > 0)
-                room[first] -= 1
-                self.target[partition] = first
+            spread_evenly(self.target, members)

@@ -23,7 +23,7 @@ class Poison:
 
     def spoils(self, event: int) -> bool:
         """Tells whether an event that is being taken is poison, and notes it."""
-        if not self.chances or self.chances[event] >= self.share:
+        if not self.chances or not (self.bad[event] or self.chances[event] < self.share):
             return False
         self.bad[event] = True
         return True

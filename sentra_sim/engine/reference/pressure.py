@@ -13,7 +13,7 @@ class Pressure:
 
     def __init__(self, world: World, spec: Backpressure) -> None:
         self.world, self.spec = world, spec
-        self.on = False
+        self.on, self.awake = False, True
         self.since_s = self.held_s = 0.0
         self.shed = self.periods = 0
         self.acked: list[Frame] = []  # whose acknowledgement is held
@@ -34,6 +34,13 @@ class Pressure:
         self.acked += frames
         return True
 
+    def sleep(self) -> None:
+        """Ends with the batcher's process, and what is kept back with it."""
+        if self.on:
+            self.on = False
+            self.held_s += self.world.env.now - self.since_s
+        self.awake, self.acked = False, []
+
     def tallies(self) -> dict[str, float]:
         """Returns what it has counted."""
         under_way_s = self.world.env.now - self.since_s if self.on else 0.0
@@ -46,6 +53,8 @@ class Pressure:
     def _watch(self) -> Process:
         while True:
             yield self.world.env.timeout(self.spec.poll_s)
+            if not self.awake:
+                continue
             lag_events, now_s = self.world.lag_events, self.world.env.now
             if not self.on and lag_events > self.spec.high_events:
                 self.on, self.since_s = True, now_s

@@ -34,6 +34,10 @@ class Producer:
             self.outstanding += 1
         self.send(request)
 
+    def forget(self) -> None:
+        """Ends with its process, with all that it was to send; it goes on to back off as the next one would."""
+        self.waiting, self.returned, self.outstanding = [], [], 0
+
     def block(self) -> None:
         """Backs off, longer each time, until the leader takes requests."""
         if not self.blocked:

@@ -19,6 +19,7 @@ class Request(Batch):
     gone: bool = False  # what its leader's followers still do about it counts no more
     fetched: bool = False
     lost: bool = False
+    orphan: bool = False  # its sender has ended: nobody hears its acknowledgement, nor sends it again
     have: set[int] = field(default_factory=set)  # brokers that have it
     needs: set[int] = field(default_factory=set)  # in-sync followers that have not
     sent: set[int] = field(default_factory=set)  # followers that have it or will have it from their queue

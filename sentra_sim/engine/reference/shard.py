@@ -127,7 +127,7 @@ class Shard:
         if request.gone:
             return
         self._stamp_acked(request)
-        self.producer.outstanding -= 1
+        self.producer.outstanding -= not request.orphan
         self._offer_early(request)
         self.producer.request()
 
@@ -135,8 +135,9 @@ class Shard:
         request.acked = True
         self.world.stamp(request.frames, self.spec.hop)
         self.world.lag_events += request.events
-        for tell in self.world.on_acked:
-            tell(request.frames)
+        if not request.orphan:
+            for tell in self.world.on_acked:
+                tell(request.frames)
 
     def _offer_early(self, request: Request) -> None:
         if not request.needs:
@@ -185,7 +186,21 @@ class Shard:
         """Lets the producer send a request again."""
         request.gone = True
         del self.open[request]
-        self.producer.returned.append(request)
+        if request.orphan:
+            for frame in request.frames:
+                self.world.let_go(frame)
+        else:
+            self.producer.returned.append(request)
+
+    def disown(self) -> list[Frame]:
+        """The producer has ended, with all that it was to send; returns what the leader has and it has not heard of."""
+        self.producer.forget()
+        unheard: list[Frame] = []
+        for request in self.open:
+            if not request.acked:
+                request.orphan = True
+                unheard += request.frames
+        return unheard
 
     def lose(self, request: Request) -> None:
         """A request is on no replica any more: what consumers have not fetched of it is lost."""

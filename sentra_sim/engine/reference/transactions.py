@@ -53,6 +53,7 @@ class TransactionalModel(StoreModel):
         self.due: deque[Command] = deque()
         self.in_use = 0
         self.life, self.up, self.starting = 0, True, False
+        self.drains = False
         self.flushing, self.page_writes_s = False, 0.0
         self.commits = self.flushes = self.retried = self.recoveries = 0.0
         self.fsync = Draws(world.plan.multipliers[self.name, "fsync"]) if spec.fsync.mean_s > 0.0 else None
@@ -189,20 +190,24 @@ class TransactionalModel(StoreModel):
         self._admit()
 
     def change(self, operation: str, value: float) -> None:
-        """Kills the store or starts it again."""
+        """Stops the store in order, kills it, or starts it again."""
         del value
         if operation == "kill":
             self._kill()
+        elif operation == "stop":
+            self._stop()
         elif operation == "start":
             self._start_again()
 
     def _kill(self) -> None:
         """Ends the store's process: what holds a connection is lost, what waits for one waits on."""
-        if not self.up and not self.starting:
+        if not self.up and not self.starting and not self.drains:
             return
         self.checkpoint.look(self.world.env.now)
+        if self.drains and self.in_use == 0:
+            self.checkpoint.begin(self.world.env.now)  # PostgreSQL ends a shutdown in order with one
         self.life += 1
-        self.up = self.starting = self.flushing = False
+        self.up = self.starting = self.flushing = self.drains = False
         self.in_use, self.page_writes_s = 0, 0.0
         lost = [*self.committing, *self.ready]
         self.retried += float(len(lost))
@@ -212,10 +217,19 @@ class TransactionalModel(StoreModel):
         if self.relay is not None:
             self.relay.stop()
 
+    def _stop(self) -> None:
+        """Gives no more connections: what holds one is brought to its end, what waits for one waits on."""
+        if not self.up:
+            if self.starting:
+                self._kill()
+            return
+        self.up, self.drains = False, True
+
     def _start_again(self) -> None:
         """Starts a killed store: it serves when it has redone its log from the last checkpoint."""
         if self.up or self.starting:
             return
+        self._kill()  # one that drains still
         assert self.spec.recovery is not None  # held by check_change
         self.starting = True
         redo_s = self.spec.recovery.restart_s + self.spec.recovery.redo_event_s * self.checkpoint.events

@@ -26,7 +26,18 @@ from sentra_sim.engine.reference.sharing import SharingHost
 from sentra_sim.engine.reference.slicing import SliceHost
 from sentra_sim.engine.streams import LOSS
 from sentra_sim.engine.tallies import tallies_of
-from sentra_sim.engine.trace import DUPLICATE, OPEN, RELEASE_JOB, Trace, clip_attempts, host_busy, settle, used_seconds
+from sentra_sim.engine.trace import (
+    DUPLICATE,
+    EVENT_SHED,
+    OPEN,
+    RELEASE_JOB,
+    SHED,
+    Trace,
+    clip_attempts,
+    host_busy,
+    settle,
+    used_seconds,
+)
 from sentra_sim.scenario import ConsumerGroup, hop_edges, only, processes
 from sentra_sim.scenario.schema import Delay, Demand, Noise
 from sentra_sim.scenario.topology import effect_hop
@@ -242,6 +253,14 @@ class World:
     def bytes_of(self, frame: Frame) -> float:
         """Returns the size of a frame."""
         return frame.bytes if self.weighs else float(frame.events * self.scenario.load.event_bytes)
+
+    def let_go(self, frame: Frame) -> None:
+        """Ends a frame that nobody sends any more; its events were never acknowledged, and may come again in another."""
+        for event, fresh in frame.copies:
+            if fresh:
+                self.event_frame[event] = EVENT_SHED
+        frame.repeats = frame.events
+        frame.outcome = SHED
 
     def stamp(self, frames: list[Frame], hop: str) -> None:
         """Notes that frames have reached a hop now."""
