@@ -191,7 +191,8 @@ class Supply:
     def _advance_requests(self) -> int:
         """Gives up the first requests that are over. Returns the first that is kept."""
         kept, end = advance_requests(self._state), self._value("requests")
-        many = 2 * (end - kept) > self._requests.rows  # so that a look does not come more often than the table grows full
+        # Not more often than the table grows half full, as this looks everywhere.
+        many = 2 * (end - kept) > self._requests.rows
         if many and self._value("recycles") and not self._value("pulling"):
             rows = self._requests.column("request_table", kept, end)
             kept = first_to_keep(self._state, self._arrays, rows, kept)
