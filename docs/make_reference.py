@@ -47,6 +47,7 @@ BLOCKS = (
     schema.Backpressure,
     schema.TokenBucket,
     schema.Quota,
+    schema.Lane,
     schema.Host,
     schema.Demand,
     schema.Delay,

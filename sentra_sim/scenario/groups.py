@@ -79,6 +79,13 @@ class ConsumerGroup(Station):
 
     A consumer whose next frame the log has deleted goes on, by `offset_reset` (auto.offset.reset), with the first one of the partition that
     is there (`earliest`), or with what will be appended from now on (`latest`). What it never reads ends as `lost`.
+
+    `service` says in which order a consumer takes the frames of the log's `lanes`, each lane's in order of availability. With `arrival`
+    there is no order but that. With `priority` a poll takes what waits of the first lane, then of the next ones: head-of-line priority,
+    which interrupts no poll (Cobham, "Priority assignment in waiting line problems", 1954). With `fair` it is deficit round robin by
+    events (Shreedhar & Varghese, "Efficient fair queuing using deficit round robin", 1996), which goes on from poll to poll: a round adds
+    to a lane its quantum, the batcher's `max_events` times its weight over the least one, so that every visit takes a frame. A lane with
+    nothing that waits loses what it has left. `max_age_s` then holds for what waits first in each lane.
     """
 
     kind: Literal["consumer_group"]
@@ -107,6 +114,7 @@ class ConsumerGroup(Station):
     fetch_min_bytes: PositiveInt = Field(default=1, json_schema_extra=LATER)
     fetch_max_wait_s: PositiveFloat = Field(default=0.5, json_schema_extra=LATER)
     offset_reset: Literal["latest", "earliest"] = Field(default="latest", json_schema_extra=LATER)
+    service: Literal["arrival", "priority", "fair"] = Field(default="arrival", json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _room_for_replicas(self) -> Self:

@@ -17,6 +17,7 @@ from tests.property import vary_hosts
 from tests.property.vary_arrivals import vary_arrivals
 from tests.property.vary_fetches import vary_fetches
 from tests.property.vary_group import vary_group
+from tests.property.vary_lanes import vary_lanes
 from tests.property.vary_log import vary_log
 from tests.property.vary_pressure import vary_pressure
 from tests.property.vary_stores import store_changes, vary_stores
@@ -274,6 +275,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     vary_arrivals(draw, changes)
     vary_pressure(draw, changes["stations"])
     vary_fetches(draw, changes)
+    vary_lanes(draw, changes)
     return bare(changes)
 
 

@@ -29,7 +29,7 @@ ADDRESSES = (
     "marks next_event place splits releases release_jobs owners breakers "
     "cgroups vacations "
     "stores commands columnars writers tiers edges slow_classes "
-    "fetches size_classes_table parts segments "
+    "fetches size_classes_table parts segments lines "
     "messages event_copies frame_copies frame_repeats event_key event_message tenants buckets pressures acked_frames "
     "event_poison frame_poison "
     "supply due_partitions hop_calls"
@@ -64,7 +64,8 @@ STATE = _record(
     "loss_draws "
     "retains reset_latest free_segment parking pulling pull_first weighs size_draw size_per_frame size_classes "
     "tracked gated retrying copy_count shared tenant_count key_quota "
-    "resend_server resend_work backoff_delay retries budgeted",
+    "resend_server resend_work backoff_delay retries budgeted "
+    "line_count by_priority",
     "now seconds linger gather "
     "broker_session_timeout retry_backoff retry_backoff_max delivery_timeout restart preferred_election replica_lag "
     "controller_election disk "
@@ -120,11 +121,15 @@ COPY = _record(
 )  # a shard's replicas: number * replication factor + step
 REPLICA = _record(
     "thread fetch_work process_work finish_work head tail waiting poll call dedupe_work "
-    "life session alive joined starting returning leaving giving_up fenced heard told held space attempt tries jitter",
+    "life session alive joined starting returning leaving giving_up fenced heard told held space attempt tries jitter "
+    "turn visiting",
     "phase ceiling gather",
 )
 BREAKER = _record("failures opened passed", "until")  # of a consumer, for one station that it calls
-OWNER = _record("owner target mark")  # of a partition: who polls it, who is to, in which round it became free
+OWNER = _record("owner target mark line")  # of a partition: who polls it, who is to, when it became free; its line
+LINE = _record(
+    "head tail", "left quantum"
+)  # what waits for a consumer of one of the log's lanes, if it tells them apart
 STATION = _record(
     "server work delay handover hop link_first links called thread writer_waiting head tail "
     "second_server second_work second_hop failure_draw intake store",

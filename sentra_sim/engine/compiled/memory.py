@@ -145,3 +145,4 @@ size_class_at = _table(lambda sim, number: _row(sim.size_classes_table, number, 
 part_at = _table(lambda sim, partition: _row(sim.parts, partition, t.PART))
 segment_at = _table(lambda sim, number: _row(sim.segments, number, t.SEGMENT))
 fetch_at = _table(lambda sim, number: _row(sim.fetches, number, t.FETCH))
+line_at = _table(lambda sim, replica, number: _row(sim.lines, replica * sim.line_count + number, t.LINE))

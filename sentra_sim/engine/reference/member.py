@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass, field
 
 import simpy
 
 from sentra_sim.engine.reference.calls import Breaker
 from sentra_sim.engine.reference.hosts import Draws, Thread, Work
-from sentra_sim.engine.reference.world import Batch, Frame
+from sentra_sim.engine.reference.waiting import Waiting
+from sentra_sim.engine.reference.world import Batch
 
 
 @dataclass(eq=False)
@@ -23,7 +23,7 @@ class Member:
     finish: Work
     dedupe: Work
     thread: Thread
-    ready: deque[Frame] = field(default_factory=deque)
+    waiting: Waiting
     wake: simpy.Event | None = None
     poll: Batch | None = None
     jitter: Draws | None = None

@@ -87,7 +87,7 @@ class Membership:
             self.world.lag_events += sum(frame.events for frame in member.poll.frames)
             for frame in member.poll.frames:
                 frame.attempts += 1
-            member.ready.extendleft(reversed(member.poll.frames))
+            member.waiting.put_back(member.poll.frames)
             member.poll = None
 
     def scale(self, count: int) -> None:
@@ -142,6 +142,7 @@ class Membership:
     def _end(self, member: Member) -> None:
         member.alive = member.leaving = member.giving_up = False
         member.wake = None
+        member.waiting.renew()
         member.thread.cgroup.done_s = 0.0
 
     def _leave(self, member: Member) -> None:
@@ -252,10 +253,11 @@ class Membership:
         for partition in partitions:
             if owner[partition] == member.number:
                 owner[partition] = -1
-        waiting = list(member.ready)
-        self.group.orphans.extend(frame for frame in waiting if owner[frame.partition] < 0)
-        member.ready.clear()
-        member.ready.extend(frame for frame in waiting if owner[frame.partition] >= 0)
+        for frame in member.waiting.leave():
+            if owner[frame.partition] < 0:
+                self.group.orphans.append(frame)
+            else:
+                member.waiting.add(frame)
 
     def _take_over(self, number: int | None, mark: int) -> None:
         owner = self.group.owner

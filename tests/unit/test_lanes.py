@@ -1,0 +1,208 @@
+"""Classes of service: lanes of the log, and the order in which consumers serve them. Both engines play every story."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sentra_sim.engine import Change, Trace, prepare
+from sentra_sim.engine.reference.waiting import Waiting
+from sentra_sim.engine.reference.world import Frame
+from sentra_sim.engine.trace import DUPLICATE, LOST, OK, SHED
+from sentra_sim.scenario import Log, Scenario, only
+from sentra_sim.scenario.lanes import lanes_of_partitions, lanes_of_tenants
+from tests.pipelines import bare, event_times, hop_times
+from tests.property.test_engines_equal import play_both
+
+FULL_POLL_S = 0.01  # of ten events: the group serves 1,000 events/s
+SECONDS = 12.0
+QUIET = {"name": "quiet", "partitions": 3, "tenants": [0, 1, 2], "weight": 3.0}
+NOISY = {"name": "noisy", "partitions": 1}
+CLASSES = [
+    {"name": "gold", "partitions": 2, "tenants": [0], "weight": 5.0},
+    {"name": "silver", "partitions": 1, "tenants": [1, 3], "weight": 3.0},
+    {"name": "bronze", "partitions": 1, "weight": 2.0},
+]
+
+
+def shop(rates_eps: list[float], lanes: list[dict[str, Any]], service: str, **changes: Any) -> Scenario:
+    """Four tenants that offer so much each, and one consumer that serves 1,000 events/s."""
+    return bare(
+        {
+            "load": {"rate_eps": sum(rates_eps), "arrivals": "poisson", "tick_s": 0.0, "keys": 400, "tenants": 4}
+            | {"tenant_weights": rates_eps},
+            "stations.batcher.max_events": 2,
+            "stations.batcher.linger_s": 0.002,
+            "stations.log.partitions": 4,
+            "stations.log.lanes": lanes,
+            "stations.group.service": service,
+            "stations.group.max_poll_events": 10,
+            "stations.group.process": {"event_s": FULL_POLL_S / 10},
+            **changes,
+        }
+    )
+
+
+def play(scenario: Scenario, *changes: Change, seconds: float = SECONDS) -> Trace:
+    return play_both(scenario, seconds=seconds, seed=3, changes=changes)
+
+
+def tenants(scenario: Scenario, seconds: float = SECONDS) -> np.ndarray:
+    """Returns the tenant of each offered event."""
+    return prepare(scenario, seconds=seconds, seed=3).offered.keys % 4
+
+
+def lanes(scenario: Scenario, trace: Trace) -> np.ndarray:
+    """Returns the number of each frame's lane."""
+    return np.array(lanes_of_partitions(only(scenario, Log)[1]))[trace.partition]
+
+
+def p95_s(scenario: Scenario, trace: Trace, *of: int) -> float:
+    """Returns the P95 of the time until some tenants' events are started on; what never is waits for ever."""
+    offered = prepare(scenario, seconds=SECONDS, seed=3).offered
+    waited_s = event_times(scenario, trace, "started") - offered.intended_s
+    waited_s = waited_s[np.isin(offered.keys % 4, of) & (offered.intended_s > 1.0)]
+    return float(np.quantile(np.where(np.isnan(waited_s), np.inf, waited_s), 0.95, method="higher"))
+
+
+def served(scenario: Scenario, trace: Trace, *, until_s: float) -> np.ndarray:
+    """Returns the events of each lane that were started on by then."""
+    started = hop_times(scenario, trace, "started") < until_s
+    return np.bincount(lanes(scenario, trace)[started], trace.events[started])
+
+
+def shares_of(scenario: Scenario, trace: Trace) -> np.ndarray:
+    """Returns the share of the group's capacity that each lane had in the last eight seconds of the load."""
+    counts = served(scenario, trace, until_s=SECONDS) - served(scenario, trace, until_s=SECONDS - 8.0)
+    return counts / (8.0 * 1000.0)
+
+
+def test_every_event_is_in_its_tenant_s_lane_and_spread_over_it() -> None:
+    scenario = shop([100.0] * 4, CLASSES, "arrival")
+    trace = play(scenario)
+    of_event = lanes(scenario, trace)[trace.frame]
+    assert lanes_of_tenants(only(scenario, Log)[1].lanes, 4) == [0, 1, 2, 1]
+    np.testing.assert_array_equal(of_event, np.array([0, 1, 2, 1])[tenants(scenario)])
+    of_gold = np.bincount(trace.partition[trace.frame][of_event == 0])
+    assert of_gold.min() > 0.3 * of_gold.sum()
+
+
+def test_a_tenant_s_lane_does_not_depend_on_how_the_load_is_drawn() -> None:
+    """Piece by piece, or all at once."""
+    scenario = shop([100.0] * 4, CLASSES, "fair")
+    kept, drawn = (prepare(scenario, seconds=3.0, seed=1, keep=keep) for keep in (True, False))
+    np.testing.assert_array_equal(np.concatenate([piece.partition for piece in drawn.pieces()]), kept.partition)
+
+
+def test_under_arrival_a_noisy_tenant_takes_everybody_down_with_it() -> None:
+    calm, noisy = ([200.0, 200.0, 200.0, extra] for extra in (0.0, 1400.0))
+    alone, loud = (shop(rates, [QUIET, NOISY], "arrival") for rates in (calm, noisy))
+    assert p95_s(alone, play(alone), 0, 1, 2) < 5 * FULL_POLL_S
+    assert p95_s(loud, play(loud), 0, 1, 2) > 5.0  # they wait behind what nobody can serve
+
+
+def test_under_fair_service_a_noisy_tenant_harms_itself() -> None:
+    calm, noisy = ([200.0, 200.0, 200.0, extra] for extra in (0.0, 1400.0))
+    alone, loud = (shop(rates, [QUIET, NOISY], "fair") for rates in (calm, noisy))
+    trace = play(loud)
+    # What is under way when an event comes is served first, and so is one visit to the other lane.
+    assert p95_s(loud, trace, 0, 1, 2) < p95_s(alone, play(alone), 0, 1, 2) + 2 * FULL_POLL_S
+    waiting = [
+        trace.events[(lanes(loud, trace) == 1) & (hop_times(loud, trace, "acked") < at_s)].sum()
+        - served(loud, trace, until_s=at_s)[1]
+        for at_s in (4.0, 8.0, 12.0)
+    ]
+    assert waiting[0] > 3_000
+    left_eps = 1000.0 - 600.0  # by the quiet ones
+    np.testing.assert_allclose(np.diff(waiting), 4.0 * (1400.0 - left_eps), rtol=0.1)
+    assert p95_s(loud, trace, 3) > 5.0
+
+
+def test_under_priority_gold_waits_for_the_poll_under_way_at_most_and_bronze_for_ever() -> None:
+    alone = shop([300.0, 0.0, 0.0, 0.0], CLASSES, "priority")
+    full = shop([300.0, 900.0, 400.0, 0.0], CLASSES, "priority")
+    trace = play(full)
+    assert p95_s(full, trace, 0) < p95_s(alone, play(alone), 0) + 1.5 * FULL_POLL_S
+    gold, silver, bronze = served(full, trace, until_s=SECONDS)
+    assert gold == pytest.approx(300.0 * SECONDS, rel=0.05)
+    assert silver == pytest.approx(700.0 * SECONDS, rel=0.05)
+    assert bronze < 0.01 * 400.0 * SECONDS  # only what came before silver's first backlog
+
+
+def test_lanes_that_all_have_a_backlog_are_served_by_their_weights() -> None:
+    """Whatever they offer, and however large their frames are: silver and bronze fill theirs less often."""
+    scenario = shop([1500.0, 700.0, 700.0, 0.0], CLASSES, "fair")
+    shares = shares_of(scenario, play(scenario))
+    np.testing.assert_allclose(shares, [0.5, 0.3, 0.2], rtol=0.02)
+
+
+def test_what_a_lane_leaves_of_its_share_goes_to_the_others_by_their_weights() -> None:
+    scenario = shop([100.0, 1500.0, 1500.0, 0.0], CLASSES, "fair")
+    shares = shares_of(scenario, play(scenario))
+    np.testing.assert_allclose(shares, [0.1, 0.9 * 3 / 5, 0.9 * 2 / 5], rtol=0.05)
+
+
+def test_a_lane_gathers_no_claim_while_nothing_of_it_waits() -> None:
+    """A hundred rounds without gold: when it comes, its first visit takes what a quantum of five events pays for, two frames of two."""
+    waiting = Waiting(shop([1.0] * 4, CLASSES, "fair"))
+    for number in range(1000):
+        waiting.add(Frame(number, partition=2 + number % 2, hops_s=[], events=2))
+    order = []
+    for number in range(350):
+        if number == 250:
+            for _ in range(100):
+                waiting.add(Frame(number, partition=0, hops_s=[], events=2))
+        frame = waiting.next()
+        assert frame is not None
+        order.append(frame.partition)
+        waiting.take(served=True)
+    assert order[:10] == [2, 3, 2, 2, 3, 2, 3, 2, 2, 3]  # silver has quanta of three, bronze of two
+    first = order.index(0)
+    assert order[first : first + 3].count(0) == 2
+    assert order[first:].count(0) == pytest.approx(0.5 * len(order[first:]), abs=2)
+
+
+@pytest.mark.parametrize("service", ["priority", "fair"])
+def test_a_crash_keeps_the_order_within_each_partition_and_loses_nothing(service: str) -> None:
+    scenario = shop(
+        [200.0, 200.0, 200.0, 300.0],
+        CLASSES,
+        service,
+        **{
+            "stations.group.replicas": 2,
+            "stations.group.heartbeat_s": 0.1,
+            "stations.group.session_timeout_s": 0.5,
+        },
+    )
+    trace = play(scenario, Change(1.0, "kill", "group-1"), Change(2.5, "start", "group-1"), seconds=4.0)
+    assert np.isin(trace.outcome, (OK, DUPLICATE)).all()
+    assert (trace.attempts > 1).any()
+    started = hop_times(scenario, trace, "started")
+    for partition in range(4):
+        mine = started[trace.partition == partition]
+        assert (np.diff(mine) >= 0.0).all(), (
+            "frames of a partition are started on in the order in which they were opened"
+        )
+
+
+def test_what_starves_for_too_long_is_shed_from_the_front_of_its_own_lane() -> None:
+    scenario = shop([300.0, 900.0, 400.0, 0.0], CLASSES, "priority", **{"stations.group.max_age_s": 0.5})
+    trace = play(scenario)
+    shed = np.bincount(lanes(scenario, trace)[trace.outcome == SHED], minlength=3)
+    assert shed[0] == 0
+    assert shed[2] > 0
+    assert (hop_times(scenario, trace, "started") - hop_times(scenario, trace, "received"))[
+        trace.outcome == OK
+    ].max() < 0.55
+
+
+def test_what_starves_beyond_its_retention_is_deleted_in_its_own_lane() -> None:
+    keys = {"stations.log.retention_s": 1.0, "stations.log.retention_check_s": 0.5, "stations.log.segment_bytes": 1280}
+    scenario = shop([300.0, 900.0, 400.0, 0.0], CLASSES, "priority", **keys)
+    trace = play(scenario)
+    lost = np.bincount(lanes(scenario, trace)[trace.outcome == LOST], minlength=3)
+    assert lost[0] == 0
+    assert lost[2] > 0
+    assert trace.events[np.isin(trace.outcome, (OK, LOST))].sum() == trace.events.sum()
