@@ -67,9 +67,9 @@ def percent(value: float | None) -> str:
 def print_run(run: Run, *, as_json: bool, hops: bool, warnings: Sequence[str] = ()) -> int:
     """Prints the KPIs of a run, its validity and its CPU by process; `warnings` have been told to people already."""
     from sentra_sim.cli.steps import steps_data, steps_table
-    from sentra_sim.kpi import cpu_cores, kpis, saturated_hops, step_kpis
+    from sentra_sim.kpi import cpu_cores, kpis, lane_kpis, saturated_hops, step_kpis
 
-    found, cores, manifest, steps = kpis(run), cpu_cores(run), run.manifest, step_kpis(run)
+    found, cores, manifest, steps, lanes = kpis(run), cpu_cores(run), run.manifest, step_kpis(run), lane_kpis(run)
     piling = saturated_hops(run)
     if as_json:
         data = {
@@ -83,12 +83,16 @@ def print_run(run: Run, *, as_json: bool, hops: bool, warnings: Sequence[str] = 
             "saturated": piling,
             "warnings": list(warnings),
         }
-        print(json.dumps(data | steps_data(steps) | ({"hops": _hop_rows(run, piling)} if hops else {})))
+        data |= steps_data(steps) | ({"lanes": [asdict(lane) for lane in lanes]} if lanes else {})
+        print(json.dumps(data | ({"hops": _hop_rows(run, piling)} if hops else {})))
         return 0
     out = console()
     out.print(_kpi_table(run, found))
     if steps:
         out.print(steps_table(run, steps))
+    if lanes:
+        heads = [lane.lane for lane in lanes]
+        out.print(side_by_side(f"{run.name}: lane by lane", heads, [lane.kpis for lane in lanes]))
     if hops:
         out.print(_hop_table(run, piling))
     out.print(_cpu_table(cores, manifest.seconds, manifest.offered_events))
@@ -121,6 +125,18 @@ def _kpi_table(run: Run, found: Sequence[Kpi]) -> Table:
         interval = f"{number(kpi.low, kpi.unit)} … {number(kpi.high, kpi.unit)}" if kpi.low is not None else "-"
         made.add_row(kpi.name, shown(kpi), interval, kpi.bound or "-", MARKS.get(kpi.verdict, kpi.verdict))
     return made
+
+
+def side_by_side(title: str, heads: Sequence[str], found: Sequence[Sequence[Kpi]]) -> Table:
+    """Returns a row per KPI and a column per head, each value with its verdict."""
+    made = table(title, "KPI", *heads, "SLO")
+    for row in zip(*found, strict=True):
+        made.add_row(row[0].name, *map(_cell, row), row[0].bound or "-")
+    return made
+
+
+def _cell(kpi: Kpi) -> str:
+    return shown(kpi) if kpi.verdict == "-" else f"{shown(kpi)} {MARKS.get(kpi.verdict, kpi.verdict)}"
 
 
 def shown(kpi: Kpi) -> str:

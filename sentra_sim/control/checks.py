@@ -14,7 +14,7 @@ from sentra_sim.engine.change_checks import check_change
 from sentra_sim.engine.facts import has_releases
 from sentra_sim.errors import InputError, SentraError
 from sentra_sim.kpi import QUANTILES
-from sentra_sim.scenario import ConsumerGroup, Pool, Scenario, hop_edges, only, processes, with_room
+from sentra_sim.scenario import ConsumerGroup, Log, Pool, Scenario, hop_edges, only, processes, with_room
 from sentra_sim.scenario.complaints import nearest
 
 OF_A_RELEASE = ("priced_eps", "error_rate", "job_p95_s")  # a live plant alone shows these, by release
@@ -39,7 +39,7 @@ def check_control(control: Control, scenario: Scenario, *, seconds: float) -> li
 
 def metric_names(scenario: Scenario) -> list[str]:
     """Returns the names of all that a simulated plant may show."""
-    spans = (f"{span}_{quantile}_s" for span in scenario.kpis for quantile in QUANTILES)
+    spans = [f"{span}_{quantile}_s" for span in scenario.kpis for quantile in QUANTILES]
     hops = (f"{edge.hop}_eps" for edge in hop_edges(scenario))
     plain = (
         "throughput_eps",
@@ -51,7 +51,9 @@ def metric_names(scenario: Scenario) -> list[str]:
         "partitions",
         "cpu_cores",
     )
-    return [*spans, *plain, *hops, *(f"{name}.cpu_cores" for name in processes(scenario))]
+    lanes = [lane.name for lane in only(scenario, Log)[1].lanes]
+    by_lane = (f"{lane}.{name}" for lane in lanes for name in ("lag_events", "lag_s", "lag_partitions", *spans))
+    return [*spans, *plain, *hops, *by_lane, *(f"{name}.cpu_cores" for name in processes(scenario))]
 
 
 def _defects(control: Control, scenario: Scenario) -> Iterator[str]:

@@ -81,7 +81,7 @@ class ConsumerGroup(Station):
     is there (`earliest`), or with what will be appended from now on (`latest`). What it never reads ends as `lost`.
 
     `service` says in which order a consumer takes the frames of the log's `lanes`, each lane's in order of availability. With `arrival`
-    there is no order but that. With `priority` a poll takes what waits of the first lane, then of the next ones: head-of-line priority,
+    lanes are not told apart. With `priority` a poll takes what waits of the first lane, then of the next ones: head-of-line priority,
     which interrupts no poll (Cobham, "Priority assignment in waiting line problems", 1954). With `fair` it is deficit round robin by
     events (Shreedhar & Varghese, "Efficient fair queuing using deficit round robin", 1996), which goes on from poll to poll: a round adds
     to a lane its quantum, the batcher's `max_events` times its weight over the least one, so that every visit takes a frame. A lane with

@@ -27,7 +27,7 @@ def route(keys: NDArray[np.uint32], log: Log, tenants: int) -> NDArray[np.int16]
         return partition_of(keys, log.partitions)
     lane = np.array(lanes_of_tenants(log.lanes, tenants))[tenant_of(keys, tenants)]
     sizes = np.array([each.partitions for each in log.lanes], dtype=np.uint64)
-    return (first_partitions(log.lanes)[lane] + partition_of(keys, sizes[lane])).astype(np.int16)
+    return np.asarray(first_partitions(log.lanes)[lane] + partition_of(keys, sizes[lane]), dtype=np.int16)
 
 
 def lanes_of_tenants(lanes: Sequence[Lane], tenants: int) -> list[int]:

@@ -39,8 +39,8 @@ class Log(Station):
     `replication` later its next fetch is at the leader, which learns by it what the follower has: this moves the high watermark and
     acknowledges with `acks: all`. What is appended meanwhile waits for that fetch: latencies grow with load, jobs get fewer.
 
-    With `lanes` the partitions are cut into consecutive ranges, one a lane, in the order of lanes: topics or partitions by priority, as
-    real systems have them, since Kafka itself knows no priority.
+    With `lanes` the partitions are cut into consecutive ranges, one for each lane, in their order. Kafka knows no priorities: topics or
+    ranges of partitions by class are how they are had on it (Confluent's bucket priority pattern).
 
     A partition is a row of segments; one is closed by what would make it larger than `segment_bytes` (log.segment.bytes, 1 GiB).
     Every `retention_check_s` (log.retention.check.interval.ms, 5 min) those are deleted, the oldest first, that were last appended to

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from sentra_sim.engine import Change, Trace, prepare
+from sentra_sim.cli import main
+from sentra_sim.control.checks import metric_names
+from sentra_sim.control.simulated import SimulatedPlant
+from sentra_sim.engine import Change, Trace, prepare, start
 from sentra_sim.engine.reference.waiting import Waiting
 from sentra_sim.engine.reference.world import Frame
 from sentra_sim.engine.trace import DUPLICATE, LOST, OK, SHED
-from sentra_sim.scenario import Log, Scenario, only
+from sentra_sim.errors import ScenarioError
+from sentra_sim.kpi import lane_kpis
+from sentra_sim.records import read_run
+from sentra_sim.scenario import Log, Scenario, load_scenario, only
+from sentra_sim.scenario.advice import advice
 from sentra_sim.scenario.lanes import lanes_of_partitions, lanes_of_tenants
 from tests.pipelines import bare, event_times, hop_times
 from tests.property.test_engines_equal import play_both
 
 FULL_POLL_S = 0.01  # of ten events: the group serves 1,000 events/s
 SECONDS = 12.0
+EXAMPLE = Path(__file__).parents[2] / "examples" / "lanes.yaml"
+SHORT = ["--seconds", "6", "--warmup", "1"]
 QUIET = {"name": "quiet", "partitions": 3, "tenants": [0, 1, 2], "weight": 3.0}
 NOISY = {"name": "noisy", "partitions": 1}
 CLASSES = [
@@ -206,3 +218,107 @@ def test_what_starves_beyond_its_retention_is_deleted_in_its_own_lane() -> None:
     assert lost[0] == 0
     assert lost[2] > 0
     assert trace.events[np.isin(trace.outcome, (OK, LOST))].sum() == trace.events.sum()
+
+
+def test_the_example_keeps_its_promise_to_all_but_the_noisy_tenant(tmp_path: Path) -> None:
+    """And a run shows what each lane got, on paper and to machines."""
+    assert main(["simulate", str(EXAMPLE), *SHORT, "-o", str(tmp_path / "fair")]) == 0
+    found = {lane.lane: {kpi.name: kpi for kpi in lane.kpis} for lane in lane_kpis(read_run(tmp_path / "fair"))}
+    assert list(found) == ["gold", "standard", "free"]
+    assert [found[lane]["e2e_p95_s"].verdict for lane in found] == ["ok", "ok", "saturated"]
+    assert found["gold"]["throughput_eps"].value == pytest.approx(1000.0, rel=0.02)
+    assert found["gold"]["delivered_ratio"].value == 1.0
+    assert found["free"]["lag_max_events"].value == pytest.approx(7 * 3_000, rel=0.1)
+
+
+def test_the_command_shows_the_lanes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["simulate", str(EXAMPLE), *SHORT, "-o", str(tmp_path / "one"), "--json"])
+    told = json.loads(capsys.readouterr().out)
+    assert [lane["lane"] for lane in told["lanes"]] == ["gold", "standard", "free"]
+    main(["kpi", str(tmp_path / "one")])
+    assert "one: lane by lane" in capsys.readouterr().out
+
+
+def test_a_controller_sees_the_lanes() -> None:
+    scenario = load_scenario(EXAMPLE)
+    plan = prepare(scenario, seconds=3.0, seed=1)
+    shown = SimulatedPlant(start(plan), plan, lambda: 2.5).metrics(1.0)
+    assert shown["gold.e2e_p95_s"] < 0.1
+    assert shown["free.e2e_p95_s"] > 0.8
+    assert shown["free.lag_events"] > 0.9 * shown["lag_events"]
+    assert set(shown) <= set(metric_names(scenario))
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        (
+            {"stations.log.lanes": [QUIET, NOISY | {"partitions": 2}]},
+            "stations.log.lanes: must have the log's 4 partitions together, got 3 + 2 = 5; write partitions: 5, or mend the lanes",
+        ),
+        (
+            {"stations.log.lanes": [QUIET, NOISY | {"tenants": [2, 3]}]},
+            "stations.log.lanes: must have a tenant in one lane, got [2] twice; name each once",
+        ),
+        (
+            {"stations.log.lanes": [QUIET, NOISY | {"tenants": [3, 4]}]},
+            "stations.log.lanes: must name tenants 0 to 3, got [4]; raise load.tenants",
+        ),
+        (
+            {"stations.log.lanes": [QUIET | {"tenants": [0, 1]}, NOISY | {"tenants": [3]}]},
+            "stations.log.lanes: must have a lane for each tenant, got none for [2]; leave tenants out in one lane",
+        ),
+        (
+            {"stations.log.lanes": [QUIET | {"tenants": [0, 1, 2, 3]}, NOISY]},
+            "stations.log.lanes.noisy: must be some tenant's, got all 4 tenants in other lanes; remove the lane",
+        ),
+        (
+            {"stations.log.lanes": [QUIET | {"tenants": None}, NOISY]},
+            "stations.log.lanes: must leave tenants out in one lane at most, got quiet, noisy; name those of all but one",
+        ),
+        (
+            {"stations.log.lanes": [QUIET, NOISY | {"name": "quiet"}]},
+            "stations.log.lanes: must have names of their own, got quiet, quiet; rename one",
+        ),
+        (
+            {"stations.log.lanes": [NOISY | {"partitions": 4}]},
+            "stations.log.lanes: must be two or more, or none, got one; add a lane for the other tenants",
+        ),
+        (
+            {"stations.log.lanes": [QUIET, NOISY | {"tenants": []}]},
+            "stations.log.lanes.1.tenants: must hold 1 or more, got []; mend the value",
+        ),
+        (
+            {"stations.log.lanes": [QUIET | {"weight": 0}, NOISY]},
+            "stations.log.lanes.0.weight: must be greater than 0, got 0; write a positive number",
+        ),
+        (
+            {"stations.log.lanes": [QUIET | {"wieght": 2}, NOISY]},
+            "stations.log.lanes.0.wieght: unknown key; did you mean 'weight'?",
+        ),
+        (
+            {"stations.log.lanes": []},
+            "stations.group.service: must be arrival in front of a log without lanes, got fair; give log lanes",
+        ),
+        (
+            {"stations.group.service": "first"},
+            "stations.group.service: must be 'arrival', 'priority' or 'fair', got 'first'; mend the value",
+        ),
+    ],
+)
+def test_lanes_that_do_not_add_up_are_refused_in_one_line(changes: dict[str, Any], line: str) -> None:
+    with pytest.raises(ScenarioError, match=re.escape(line)) as caught:
+        shop([100.0] * 4, [QUIET, NOISY], "fair", **changes)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_lanes_hardly_mean_is_advised_against() -> None:
+    assert advice(shop([100.0] * 4, [QUIET, NOISY], "fair")) == ()
+    assert advice(shop([100.0] * 4, [QUIET, NOISY], "fair", **{"stations.group.replicas": 2})) == (
+        "stations.log.lanes.noisy.partitions: should be >= the consumers (2), got 1; 1 of them would serve the other lanes only: "
+        "add partitions",
+    )
+    assert advice(shop([100.0] * 4, [QUIET, NOISY], "priority")) == (
+        "stations.log.lanes: should have weights with service: fair alone, got priority; they change nothing: "
+        "set the group's service, or leave them out",
+    )
