@@ -27,7 +27,7 @@ from tests.pipelines import bare, event_times, hop_times
 from tests.property.test_engines_equal import play_both
 
 FULL_POLL_S = 0.01  # of ten events: the group serves 1,000 events/s
-SECONDS = 12.0
+SECONDS = 7.0
 EXAMPLE = Path(__file__).parents[2] / "examples" / "lanes.yaml"
 SHORT = ["--seconds", "6", "--warmup", "1"]
 QUIET = {"name": "quiet", "partitions": 3, "tenants": [0, 1, 2], "weight": 3.0}
@@ -86,9 +86,9 @@ def served(scenario: Scenario, trace: Trace, *, until_s: float) -> np.ndarray:
 
 
 def shares_of(scenario: Scenario, trace: Trace) -> np.ndarray:
-    """Returns the share of the group's capacity that each lane had in the last eight seconds of the load."""
-    counts = served(scenario, trace, until_s=SECONDS) - served(scenario, trace, until_s=SECONDS - 8.0)
-    return counts / (8.0 * 1000.0)
+    """Returns the share of the group's capacity that each lane had in the last five seconds of the load."""
+    counts = served(scenario, trace, until_s=SECONDS) - served(scenario, trace, until_s=SECONDS - 5.0)
+    return counts / (5.0 * 1000.0)
 
 
 def test_every_event_is_in_its_tenant_s_lane_and_spread_over_it() -> None:
@@ -112,7 +112,7 @@ def test_under_arrival_a_noisy_tenant_takes_everybody_down_with_it() -> None:
     calm, noisy = ([200.0, 200.0, 200.0, extra] for extra in (0.0, 1400.0))
     alone, loud = (shop(rates, [QUIET, NOISY], "arrival") for rates in (calm, noisy))
     assert p95_s(alone, play(alone), 0, 1, 2) < 5 * FULL_POLL_S
-    assert p95_s(loud, play(loud), 0, 1, 2) > 5.0  # they wait behind what nobody can serve
+    assert p95_s(loud, play(loud), 0, 1, 2) > 2.5  # they wait behind what nobody can serve
 
 
 def test_under_fair_service_a_noisy_tenant_harms_itself() -> None:
@@ -124,12 +124,12 @@ def test_under_fair_service_a_noisy_tenant_harms_itself() -> None:
     waiting = [
         trace.events[(lanes(loud, trace) == 1) & (hop_times(loud, trace, "acked") < at_s)].sum()
         - served(loud, trace, until_s=at_s)[1]
-        for at_s in (4.0, 8.0, 12.0)
+        for at_s in (3.0, 5.0, 7.0)
     ]
-    assert waiting[0] > 3_000
+    assert waiting[0] > 2_500
     left_eps = 1000.0 - 600.0  # by the quiet ones
-    np.testing.assert_allclose(np.diff(waiting), 4.0 * (1400.0 - left_eps), rtol=0.1)
-    assert p95_s(loud, trace, 3) > 5.0
+    np.testing.assert_allclose(np.diff(waiting), 2.0 * (1400.0 - left_eps), rtol=0.1)
+    assert p95_s(loud, trace, 3) > 2.5
 
 
 def test_under_priority_gold_waits_for_the_poll_under_way_at_most_and_bronze_for_ever() -> None:
@@ -156,47 +156,49 @@ def test_what_a_lane_leaves_of_its_share_goes_to_the_others_by_their_weights() -
     np.testing.assert_allclose(shares, [0.1, 0.9 * 3 / 5, 0.9 * 2 / 5], rtol=0.05)
 
 
-def test_a_lane_gathers_no_claim_while_nothing_of_it_waits() -> None:
-    """A hundred rounds without gold: when it comes, its first visit takes what a quantum of five events pays for, two frames of two."""
+def test_a_lane_gathers_no_claim_while_less_waits_than_its_share() -> None:
+    """Gold offers a frame now and then; when it has more, its first visit takes what a quantum of five pays for: two frames of two."""
     waiting = Waiting(shop([1.0] * 4, CLASSES, "fair"))
     for number in range(1000):
         waiting.add(Frame(number, partition=2 + number % 2, hops_s=[], events=2))
-    order = []
-    for number in range(350):
-        if number == 250:
-            for _ in range(100):
-                waiting.add(Frame(number, partition=0, hops_s=[], events=2))
-        frame = waiting.next()
-        assert frame is not None
-        order.append(frame.partition)
-        waiting.take(served=True)
-    assert order[:10] == [2, 3, 2, 2, 3, 2, 3, 2, 2, 3]  # silver has quanta of three, bronze of two
+    assert served_next(waiting, 10) == [2, 3, 2, 2, 3, 2, 3, 2, 2, 3]  # silver has quanta of three, bronze of two
+    for number in range(30):
+        waiting.add(Frame(number, partition=0, hops_s=[], events=2))
+        assert served_next(waiting, 8).count(0) == 1
+    for number in range(100):
+        waiting.add(Frame(number, partition=0, hops_s=[], events=2))
+    order = served_next(waiting, 50)
     first = order.index(0)
     assert order[first : first + 3].count(0) == 2
-    assert order[first:].count(0) == pytest.approx(0.5 * len(order[first:]), abs=2)
+    assert order.count(0) == pytest.approx(25, abs=2)
+    waiting.renew()  # another process: whatever the last one left, its first lane has its first quantum
+    assert served_next(waiting, 4) == [0, 0, 2, 3]
+
+
+def served_next(waiting: Waiting, count: int) -> list[int]:
+    """Returns the partitions of the next frames that are served."""
+    found = []
+    for _ in range(count):
+        frame = waiting.next()
+        assert frame is not None
+        found.append(frame.partition)
+        waiting.take(served=True)
+    return found
 
 
 @pytest.mark.parametrize("service", ["priority", "fair"])
 def test_a_crash_keeps_the_order_within_each_partition_and_loses_nothing(service: str) -> None:
-    scenario = shop(
-        [200.0, 200.0, 200.0, 300.0],
-        CLASSES,
-        service,
-        **{
-            "stations.group.replicas": 2,
-            "stations.group.heartbeat_s": 0.1,
-            "stations.group.session_timeout_s": 0.5,
-        },
-    )
-    trace = play(scenario, Change(1.0, "kill", "group-1"), Change(2.5, "start", "group-1"), seconds=4.0)
+    store = {"kind": "store", "host": "ample", "hop": "stored"}
+    timing = {"stations.group.heartbeat_s": 0.1, "stations.group.session_timeout_s": 0.5}
+    more = {"stations.group.replicas": 2, "stations.group.calls": ["store"], "stations.store": store} | timing
+    scenario = shop([450.0] * 4, CLASSES, service, **more)
+    trace = play(scenario, Change(1.003, "kill", "group-1"), Change(2.5, "start", "group-1"), seconds=4.0)
     assert np.isin(trace.outcome, (OK, DUPLICATE)).all()
-    assert (trace.attempts > 1).any()
-    started = hop_times(scenario, trace, "started")
+    again = trace.partition[trace.attempts > 1]
+    assert len(np.unique(again)) > 1
+    stored = hop_times(scenario, trace, "stored")
     for partition in range(4):
-        mine = started[trace.partition == partition]
-        assert (np.diff(mine) >= 0.0).all(), (
-            "frames of a partition are started on in the order in which they were opened"
-        )
+        assert (np.diff(stored[trace.partition == partition]) >= 0.0).all(), "in the order in which they were opened"
 
 
 def test_what_starves_for_too_long_is_shed_from_the_front_of_its_own_lane() -> None:
