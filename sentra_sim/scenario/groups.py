@@ -85,7 +85,8 @@ class ConsumerGroup(Station):
     which interrupts no poll (Cobham, "Priority assignment in waiting line problems", 1954). With `fair` it is deficit round robin by
     events (Shreedhar & Varghese, "Efficient fair queuing using deficit round robin", 1996), which goes on from poll to poll: a round adds
     to a lane its quantum, the batcher's `max_events` times its weight over the least one, so that every visit takes a frame. A lane with
-    nothing that waits loses what it has left. `max_age_s` then holds for what waits first in each lane.
+    nothing that waits loses what it has left. `max_age_s` then holds for what waits first in each lane. At first every consumer has a part
+    of each lane that has as many partitions as there are consumers; a cooperative rebalance does not see to that, as Kafka's does not.
     """
 
     kind: Literal["consumer_group"]

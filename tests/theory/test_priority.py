@@ -1,4 +1,4 @@
-"""Lanes of the log before one server: waiting by class as Cobham has it, and what no order of service can change."""
+"""Lanes of the log before one server: waiting by class as Cobham has it, what no order of service can change, how fair fair is."""
 
 from __future__ import annotations
 
@@ -75,3 +75,37 @@ def test_no_order_of_service_changes_how_much_work_waits() -> None:
     np.testing.assert_array_equal(starts[0], starts[1])
     np.testing.assert_array_equal(starts[0], starts[2])
     assert waits[1][0] < waits[2][0] < waits[0][0]  # the first class: under priority, fair service, arrival
+
+
+@pytest.mark.parametrize("weight", [1.0, 2.5, 7.0])
+def test_no_lane_gets_ahead_by_more_than_deficit_round_robin_allows(weight: float) -> None:
+    """Of two lanes with a backlog, served events over weight differ by at most 2 Max + Quantum in any interval.
+
+    Max is the largest frame, Quantum that of weight one (Shreedhar & Varghese 1996, theorem 2). What is served in an interval is the
+    difference of what was served until its ends, so that the bound is on the range of the difference between the lanes.
+    """
+    scenario = bare(
+        {
+            "load": {"rate_eps": 4 * RATE_EPS, "arrivals": "poisson", "tick_s": 0.0, "keys": 100, "tenants": 2}
+            | {"tenant_weights": [1.0, 1.0]},
+            "stations.batcher.max_events": 8,
+            "stations.batcher.linger_s": 0.001,
+            "stations.log.partitions": 4,
+            "stations.log.lanes": [
+                {"name": "first", "partitions": 1, "tenants": [0]},
+                {"name": "second", "partitions": 3, "weight": weight},
+            ],
+            "stations.group": {"kind": "consumer_group", "host": "box", "max_poll_events": 9, "service": "fair"}
+            | {"process": {"event_s": 1 / RATE_EPS}},
+        }
+    )
+    trace = run(prepare(scenario, seconds=10.0, seed=1))
+    crowded = (trace.poll >= 0) & (hop_times(scenario, trace, "started") > 1.0)
+    crowded &= hop_times(scenario, trace, "started") < 10.0
+    first = crowded & (trace.partition == 0)
+    polls = int(trace.poll.max()) + 1
+    served = [np.bincount(trace.poll[mine], trace.events[mine], polls).cumsum() for mine in (first, crowded & ~first)]
+    ahead = served[0] - served[1] / weight
+    assert len(np.unique(trace.events[crowded])) > 3, "frames of all sizes"
+    assert ahead.max() - ahead.min() <= 2 * 8 + 8
+    assert served[1][-1] / served[0][-1] == pytest.approx(weight, rel=0.02)

@@ -18,7 +18,7 @@ from sentra_sim.engine.reference.waiting import Waiting
 from sentra_sim.engine.reference.world import Frame
 from sentra_sim.engine.trace import DUPLICATE, LOST, OK, SHED
 from sentra_sim.errors import ScenarioError
-from sentra_sim.kpi import lane_kpis
+from sentra_sim.kpi import kpis, lane_kpis
 from sentra_sim.records import read_run
 from sentra_sim.scenario import Log, Scenario, load_scenario, only
 from sentra_sim.scenario.advice import advice
@@ -222,15 +222,30 @@ def test_what_starves_beyond_its_retention_is_deleted_in_its_own_lane() -> None:
     assert trace.events[np.isin(trace.outcome, (OK, LOST))].sum() == trace.events.sum()
 
 
-def test_the_example_keeps_its_promise_to_all_but_the_noisy_tenant(tmp_path: Path) -> None:
-    """And a run shows what each lane got, on paper and to machines."""
-    assert main(["simulate", str(EXAMPLE), *SHORT, "-o", str(tmp_path / "fair")]) == 0
-    found = {lane.lane: {kpi.name: kpi for kpi in lane.kpis} for lane in lane_kpis(read_run(tmp_path / "fair"))}
+@pytest.mark.parametrize(
+    ("service", "verdicts"),
+    [
+        ("arrival", ["saturated", "saturated", "saturated"]),
+        ("priority", ["ok", "ok", "saturated"]),
+        ("fair", ["ok", "ok", "saturated"]),
+    ],
+)
+def test_the_example_s_run_shows_what_each_lane_got(tmp_path: Path, service: str, verdicts: list[str]) -> None:
+    file = tmp_path / "lanes.yaml"
+    file.write_text(
+        EXAMPLE.read_text(encoding="utf-8").replace("service: fair", f"service: {service}"), encoding="utf-8"
+    )
+    assert main(["simulate", str(file), *SHORT, "-o", str(tmp_path / "run")]) == 0
+    run = read_run(tmp_path / "run")
+    found = {lane.lane: {kpi.name: kpi for kpi in lane.kpis} for lane in lane_kpis(run)}
     assert list(found) == ["gold", "standard", "free"]
-    assert [found[lane]["e2e_p95_s"].verdict for lane in found] == ["ok", "ok", "saturated"]
-    assert found["gold"]["throughput_eps"].value == pytest.approx(1000.0, rel=0.02)
-    assert found["gold"]["delivered_ratio"].value == 1.0
-    assert found["free"]["lag_max_events"].value == pytest.approx(7 * 3_000, rel=0.1)
+    assert [lane["e2e_p95_s"].verdict for lane in found.values()] == verdicts
+    whole = {kpi.name: kpi.value for kpi in kpis(run)}
+    for name in ("throughput_eps", "backlog_growth_eps"):
+        assert sum(lane[name].value or 0.0 for lane in found.values()) == pytest.approx(whole[name], rel=0.01)
+    if service == "fair":
+        assert found["gold"]["throughput_eps"].value == pytest.approx(1000.0, rel=0.02)
+        assert found["free"]["lag_max_events"].value == pytest.approx(7 * 3_000, rel=0.1)
 
 
 def test_the_command_shows_the_lanes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
