@@ -27,8 +27,7 @@ from sentra_sim.engine.compiled.memory import (
 )
 from sentra_sim.engine.compiled.poison import sift
 from sentra_sim.engine.compiled.polls import offer_frame, offer_last, stamp
-from sentra_sim.engine.compiled.retention import drop_deleted
-from sentra_sim.engine.compiled.waiting import line_up, shed
+from sentra_sim.engine.compiled.waiting import pick, shed
 from sentra_sim.engine.plan import GROWING_POLLS
 
 FETCHING, PROCESSING = -2, -1  # what a replica does before its calls 0, 1, ...
@@ -67,13 +66,10 @@ def replied(sim: Sim, poll: int) -> None:
 def take(sim: Sim, owner: int) -> None:
     """Starts a poll with whole frames in order of availability, at least one, or waits."""
     replica = replica_at(sim, owner)
-    if sim.line_count:
-        line_up(sim, owner)
-    else:
-        if sim.max_age > 0.0:
-            shed(sim, replica)
-        if sim.retains:
-            drop_deleted(sim, owner)
+    if sim.max_age > 0.0:
+        shed(sim, owner)
+    if sim.picks:
+        pick(sim, owner)
     if replica.head < 0:
         replica.waiting = 1
         return

@@ -65,7 +65,7 @@ STATE = _record(
     "retains reset_latest free_segment parking pulling pull_first weighs size_draw size_per_frame size_classes "
     "tracked gated retrying copy_count shared tenant_count key_quota "
     "resend_server resend_work backoff_delay retries budgeted "
-    "line_count by_priority",
+    "line_count by_priority picks",
     "now seconds linger gather "
     "broker_session_timeout retry_backoff retry_backoff_max delivery_timeout restart preferred_election replica_lag "
     "controller_election disk "
@@ -121,15 +121,13 @@ COPY = _record(
 )  # a shard's replicas: number * replication factor + step
 REPLICA = _record(
     "thread fetch_work process_work finish_work head tail waiting poll call dedupe_work "
-    "life session alive joined starting returning leaving giving_up fenced heard told held space attempt tries jitter "
-    "turn visiting",
+    "life session alive joined starting returning leaving giving_up fenced heard told held space attempt tries jitter",
     "phase ceiling gather",
 )
 BREAKER = _record("failures opened passed", "until")  # of a consumer, for one station that it calls
 OWNER = _record("owner target mark line")  # of a partition: who polls it, who is to, when it became free; its line
-LINE = _record(
-    "head tail", "left quantum"
-)  # what waits for a consumer of one of the log's lanes, if it tells them apart
+# What waits for a consumer of one of the log's lanes, where lanes are told apart. Whose `turn` it is stands in the first one's row.
+LINE = _record("head tail turn visiting", "left quantum")
 STATION = _record(
     "server work delay handover hop link_first links called thread writer_waiting head tail "
     "second_server second_work second_hop failure_draw intake store",

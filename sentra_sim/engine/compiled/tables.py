@@ -268,6 +268,7 @@ class _Builder(StationRows):
             "recycles": recycles(plan.scenario),
             "line_count": served_lanes(log, group),
             "by_priority": group.service == "priority",
+            "picks": log.retains or served_lanes(log, group) > 0,
         }
 
     def _server_rows(self) -> Table:

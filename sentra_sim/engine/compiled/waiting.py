@@ -7,18 +7,8 @@ from __future__ import annotations
 
 from sentra_sim.engine.compiled.layout import ENDED
 from sentra_sim.engine.compiled.memory import Row, Sim, cold, frame_at, hop_at, line_at, owner_at, replica_at
-from sentra_sim.engine.compiled.retention import drops
+from sentra_sim.engine.compiled.retention import drop_deleted, drops
 from sentra_sim.engine.trace import SHED
-
-
-@cold
-def shed(sim: Sim, queue: Row) -> None:
-    """Drops what has waited for too long, from the first frame on."""
-    while queue.head >= 0 and sim.now - hop_at(sim, queue.head, 0).value > sim.max_age:
-        frame = frame_at(sim, queue.head)
-        frame.outcome, frame.over = SHED, ENDED
-        sim.lag_events -= frame.events
-        queue.head = frame.next
 
 
 @cold
@@ -62,23 +52,49 @@ def sort_in(sim: Sim, owner: int) -> None:
 @cold
 def renew_lines(sim: Sim, owner: int) -> None:
     """Forgets whose turn it was: a new process begins with the first lane."""
-    replica = replica_at(sim, owner)
-    replica.turn, replica.visiting = 0, 0
     for number in range(sim.line_count):
-        line_at(sim, owner, number).left = 0.0
+        line = line_at(sim, owner, number)
+        line.turn, line.visiting, line.left = 0, 0, 0.0
+
+
+@cold
+def shed(sim: Sim, owner: int) -> None:
+    """Drops what has waited for too long, from the first frame on; with lines, from that of each line on."""
+    if not sim.line_count:
+        shed_list(sim, replica_at(sim, owner))
+        return
+    sort_in(sim, owner)
+    for number in range(sim.line_count):
+        shed_list(sim, line_at(sim, owner, number))
+
+
+@cold
+def shed_list(sim: Sim, queue: Row) -> None:
+    """Drops what has waited for too long in a list, from the first frame on."""
+    while queue.head >= 0 and sim.now - hop_at(sim, queue.head, 0).value > sim.max_age:
+        frame = frame_at(sim, queue.head)
+        frame.outcome, frame.over = SHED, ENDED
+        sim.lag_events -= frame.events
+        queue.head = frame.next
+
+
+@cold
+def pick(sim: Sim, owner: int) -> None:
+    """Lets the consumer's list begin with the frames of its next poll; drops on the way what the log has deleted."""
+    if sim.line_count:
+        sort_in(sim, owner)
+        line_up(sim, owner)
+    else:
+        drop_deleted(sim, owner)
 
 
 @cold
 def line_up(sim: Sim, owner: int) -> None:
-    """Makes the consumer's list the frames of its next poll, in the order of service; drops what is too old or deleted."""
-    sort_in(sim, owner)
-    if sim.max_age > 0.0:
-        for number in range(sim.line_count):
-            shed(sim, line_at(sim, owner, number))
-    replica = replica_at(sim, owner)
+    """Fills the consumer's list, which is empty, in the order of service."""
+    replica, first = replica_at(sim, owner), line_at(sim, owner, 0)
     events = 0
     while next_turn(sim, owner):
-        line = line_at(sim, owner, replica.turn)
+        line = line_at(sim, owner, first.turn)
         frame = line.head
         size = frame_at(sim, frame).events
         if replica.head >= 0 and events + size > sim.max_poll_events:
@@ -96,14 +112,13 @@ def line_up(sim: Sim, owner: int) -> None:
 @cold
 def next_turn(sim: Sim, owner: int) -> bool:
     """Turns to the line whose first frame is the next to be served; tells whether anything waits."""
-    replica = replica_at(sim, owner)
-    first = 0
-    while first < sim.line_count and line_at(sim, owner, first).head < 0:
-        first += 1
-    if first == sim.line_count:
+    number = 0
+    while number < sim.line_count and line_at(sim, owner, number).head < 0:
+        number += 1
+    if number == sim.line_count:
         return False
     if sim.by_priority:
-        replica.turn = first
+        line_at(sim, owner, 0).turn = number
         return True
     while not visit(sim, owner):
         pass_on(sim, owner)
@@ -113,12 +128,12 @@ def next_turn(sim: Sim, owner: int) -> bool:
 @cold
 def visit(sim: Sim, owner: int) -> bool:
     """Begins a visit to the line whose turn it is, unless one is under way; tells whether it has enough for its first frame."""
-    replica = replica_at(sim, owner)
-    line = line_at(sim, owner, replica.turn)
+    first = line_at(sim, owner, 0)
+    line = line_at(sim, owner, first.turn)
     if line.head < 0:
         return False
-    if not replica.visiting:
-        replica.visiting = 1
+    if not first.visiting:
+        first.visiting = 1
         line.left += line.quantum
     return frame_at(sim, line.head).events <= line.left  # type: ignore[no-any-return]
 
@@ -126,9 +141,9 @@ def visit(sim: Sim, owner: int) -> bool:
 @cold
 def pass_on(sim: Sim, owner: int) -> None:
     """Ends a visit; a line in which nothing waits loses what it has left."""
-    replica = replica_at(sim, owner)
-    line = line_at(sim, owner, replica.turn)
+    first = line_at(sim, owner, 0)
+    line = line_at(sim, owner, first.turn)
     if line.head < 0:
         line.left = 0.0
-    replica.visiting = 0
-    replica.turn = (replica.turn + 1) % sim.line_count
+    first.visiting = 0
+    first.turn = (first.turn + 1) % sim.line_count
