@@ -47,6 +47,7 @@ BLOCKS = (
     schema.Backpressure,
     schema.TokenBucket,
     schema.Quota,
+    schema.Lane,
     schema.Host,
     schema.Demand,
     schema.Delay,
@@ -77,7 +78,7 @@ def scenario_reference() -> str:
         "# Scenario files",
         NOTE,
         "A scenario is a YAML file that describes a pipeline and its load; `data/scenarios/sentra.yaml` and "
-        "`examples/orders.yaml` are two of them. Keys that are not listed here are refused, and so is a key given twice. Times are "
+        "those in `examples` are some. Keys that are not listed here are refused, and so is a key given twice. Times are "
         "seconds, demands are CPU seconds on one core of the station's host, rates are events per second. A *name* is lower-case "
         "letters, digits, `-` and `_`, a *hop* the same without `-`; both begin with a letter.",
         "A pipeline holds exactly one `source`, one `batcher`, one `log` and one `consumer_group`, in this order; the consumer "

@@ -44,6 +44,7 @@ def check_scenario(scenario: Scenario) -> None:
         ("kafka.brokers", log.brokers, BROKERS),
         ("kafka.replication_factor", log.replication_factor, BROKERS),
         ("kafka.acks", log.acks, "all"),
+        ("kafka.lanes", tuple(lane.name for lane in log.lanes), ()),
         ("worker.calls", group.calls, ("pricing", "postgres", "redis")),
     )
     for key, got, wanted in rules:

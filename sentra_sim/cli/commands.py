@@ -63,8 +63,6 @@ def measure(options: Namespace) -> int:
         controlled(options.control, live_as=scenario) as control,
         measuring(options.warmup + seconds, quiet=options.json) as report,
     ):
-        if control:
-            control.check_live()
         run = play(
             scenario,
             rate_eps=None,

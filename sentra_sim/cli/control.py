@@ -30,12 +30,6 @@ class Controlled:
 
         return warn(check_control(self.control, scenario, seconds=seconds))
 
-    def check_live(self) -> None:
-        """Refuses what a real run has not."""
-        from sentra_sim.control.checks import check_live
-
-        check_live(self.control)
-
     def simulated(self, simulation: Simulation, plan: Plan) -> None:
         """Lets them act on a simulation until its load ends."""
         from sentra_sim.control.loop import drive_simulated
@@ -69,8 +63,8 @@ def controlled(file: Path | None, *, live_as: Scenario | None = None) -> Iterato
 
     control = load_control(file)
     if live_as is not None:
-        from sentra_sim.control.checks import check_live_control
+        from sentra_sim.control.checks import check_live
 
-        check_live_control(control, live_as)
+        check_live(control, live_as)
     with tempfile.TemporaryDirectory() as folder:
         yield Controlled(control, Path(folder) / JOURNAL)

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sentra_sim.cli.steps import steps_data, steps_table
-from sentra_sim.cli.tables import MARKS, console, number, shown, table
+from sentra_sim.cli.tables import MARKS, console, number, shown, side_by_side, table
 
 if TYPE_CHECKING:
     from sentra_sim.kpi import Kpi
@@ -22,9 +22,9 @@ _TIMES = ("mean_s", "p50_s", "p95_s", "p99_s")
 
 def print_run(run: Run, *, as_json: bool, hops: bool, warnings: Sequence[str] = ()) -> int:
     """Prints the KPIs of a run, its validity and its CPU by process; `warnings` have been told to people already."""
-    from sentra_sim.kpi import cpu_cores, kpis, saturated_hops, step_kpis
+    from sentra_sim.kpi import cpu_cores, kpis, lane_kpis, saturated_hops, step_kpis
 
-    found, cores, manifest, steps = kpis(run), cpu_cores(run), run.manifest, step_kpis(run)
+    found, cores, manifest, steps, lanes = kpis(run), cpu_cores(run), run.manifest, step_kpis(run), lane_kpis(run)
     piling = saturated_hops(run)
     if as_json:
         data = {
@@ -38,12 +38,16 @@ def print_run(run: Run, *, as_json: bool, hops: bool, warnings: Sequence[str] = 
             "saturated": piling,
             "warnings": list(warnings),
         }
-        print(json.dumps(data | steps_data(steps) | ({"hops": _hop_rows(run, piling)} if hops else {})))
+        data |= steps_data(steps) | ({"lanes": [asdict(lane) for lane in lanes]} if lanes else {})
+        print(json.dumps(data | ({"hops": _hop_rows(run, piling)} if hops else {})))
         return 0
     out = console()
     out.print(_kpi_table(run, found))
     if steps:
         out.print(steps_table(run, steps))
+    if lanes:
+        heads = [lane.lane for lane in lanes]
+        out.print(side_by_side(f"{run.name}: lane by lane", heads, [lane.kpis for lane in lanes]))
     if hops:
         out.print(_hop_table(run, piling))
     out.print(_cpu_table(cores, manifest.seconds, manifest.offered_events))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 
-from sentra_sim.cli.tables import MARKS, shown, table
+from sentra_sim.cli.tables import side_by_side
 from sentra_sim.errors import InputError
 
 if TYPE_CHECKING:
@@ -74,16 +74,8 @@ def steps_data(found: Sequence[StepKpis]) -> dict[str, Any]:
 
 def steps_table(run: Run, found: Sequence[StepKpis]) -> Table:
     """Returns a row per KPI and a column per step, each value with its verdict."""
-    heads = (f"{step.rate_eps:,.0f}/s {step.start_s:g}–{step.end_s:g} s" for step in found)
-    made = table(f"{run.name}: step by step", "KPI", *heads, "SLO")
-    for row in zip(*(step.kpis for step in found), strict=True):
-        cells = (_cell(shown(kpi), kpi.verdict) for kpi in row)
-        made.add_row(row[0].name, *cells, row[0].bound or "-")
-    return made
-
-
-def _cell(value: str, verdict: str) -> str:
-    return value if verdict == "-" else f"{value} {MARKS.get(verdict, verdict)}"
+    heads = [f"{step.rate_eps:,.0f}/s {step.start_s:g}–{step.end_s:g} s" for step in found]
+    return side_by_side(f"{run.name}: step by step", heads, [step.kpis for step in found])
 
 
 def _pair(text: str) -> tuple[float, float]:

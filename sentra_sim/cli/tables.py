@@ -63,6 +63,18 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{value:+.1%}"
 
 
+def side_by_side(title: str, heads: Sequence[str], found: Sequence[Sequence[Kpi]]) -> Table:
+    """Returns a row per KPI and a column per head, each value with its verdict."""
+    made = table(title, "KPI", *heads, "SLO")
+    for row in zip(*found, strict=True):
+        made.add_row(row[0].name, *map(_cell, row), row[0].bound or "-")
+    return made
+
+
+def _cell(kpi: Kpi) -> str:
+    return shown(kpi) if kpi.verdict == "-" else f"{shown(kpi)} {MARKS.get(kpi.verdict, kpi.verdict)}"
+
+
 def shown(kpi: Kpi) -> str:
     """Returns a KPI's value as it is read; a dash for a latency of a saturated run, which has none."""
     from sentra_sim.kpi import SATURATED

@@ -15,7 +15,7 @@ from sentra_sim.engine.change_checks import check_change
 from sentra_sim.engine.facts import has_releases
 from sentra_sim.errors import InputError, SentraError
 from sentra_sim.kpi import QUANTILES
-from sentra_sim.scenario import ConsumerGroup, Pool, Scenario, hop_edges, only, processes, with_room
+from sentra_sim.scenario import ConsumerGroup, Log, Pool, Scenario, hop_edges, only, processes, with_room
 from sentra_sim.scenario.complaints import nearest
 
 Rule = ScaledObject | HorizontalPodAutoscaler
@@ -41,12 +41,13 @@ def check_control(control: Control, scenario: Scenario, *, seconds: float) -> li
     ]
 
 
-def check_live(control: Control) -> None:
-    """Checks that a real run knows how to do all that a control file names.
+def check_live(control: Control, scenario: Scenario) -> None:
+    """Checks that a real run of a scenario knows how to do all that a control file names.
 
     Raises:
         InputError: the first thing that it does not, with its place in the file.
     """
+    _check_live_targets(control, scenario)
     stops = [f"{place}.action" for place, fault in control.file.named_faults() if fault.action == "stop"]
     for place in [*(["deploys"] if control.file.deploys else []), *stops]:
         what = "a rolling restart" if place == "deploys" else "stop"
@@ -58,7 +59,7 @@ def check_live(control: Control) -> None:
 
 def metric_names(scenario: Scenario) -> list[str]:
     """Returns the names of all that a simulated plant may show."""
-    spans = (f"{span}_{quantile}_s" for span in scenario.kpis for quantile in QUANTILES)
+    spans = [f"{span}_{quantile}_s" for span in scenario.kpis for quantile in QUANTILES]
     hops = (f"{edge.hop}_eps" for edge in hop_edges(scenario))
     plain = (
         "throughput_eps",
@@ -71,7 +72,9 @@ def metric_names(scenario: Scenario) -> list[str]:
         "cpu_cores",
     )
     stores = (f"{name}.{what}" for name in scalable_stores(scenario) for what in ("replicas", "backlog_events"))
-    return [*spans, *plain, *hops, *(f"{name}.cpu_cores" for name in processes(scenario)), *stores]
+    lanes = [lane.name for lane in only(scenario, Log)[1].lanes]
+    by_lane = (f"{lane}.{name}" for lane in lanes for name in ("lag_events", "lag_s", "lag_partitions", *spans))
+    return [*spans, *plain, *hops, *by_lane, *(f"{name}.cpu_cores" for name in processes(scenario)), *stores]
 
 
 def _defects(control: Control, scenario: Scenario) -> Iterator[str]:
@@ -188,12 +191,7 @@ def _metrics(place: str, rule: Rule, scenario: Scenario) -> Iterator[str]:
             yield from _metric(trigger.metadata.query, scenario, f"{place}: spec.triggers.{number}.metadata.query")
 
 
-def check_live_control(control: Control, scenario: Scenario) -> None:
-    """Checks what of a control file a live plant of a scenario does not do.
-
-    Raises:
-        InputError: an autoscaler is of something else than the workers.
-    """
+def _check_live_targets(control: Control, scenario: Scenario) -> None:
     group = only(scenario, ConsumerGroup)[0]
     for place, rule in control.rules.items():
         if rule.spec.target in scenario.stations and rule.spec.target != group:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from sentra_sim.control.recent import Passed
 from sentra_sim.kpi import QUANTILES, final_hop
 from sentra_sim.scenario import INTENDED, ConsumerGroup, Log, Scenario, Store, hop_edges, only, processes
+from sentra_sim.scenario.lanes import lanes_of_partitions
 
 Floats = NDArray[np.float64]
 
@@ -24,6 +25,9 @@ class Shown:
         self.spans = {name: (span.start, span.end) for name, span in scenario.kpis.items()}
         self.processes = processes(scenario)
         self.stores = _hops_around(scenario, self.hops)
+        log = only(scenario, Log)[1]
+        self.lanes = {lane.name: number for number, lane in enumerate(log.lanes)}
+        self.lane = np.array(lanes_of_partitions(log))
 
     def rates(self, passed: Passed, dropped: int, start_s: float, end_s: float) -> dict[str, float]:
         """Returns events/s at every hop, `throughput_eps` of the last one of the end-to-end way, and `error_rate`.
@@ -71,6 +75,15 @@ class Shown:
             f"{name}.backlog_events": float(passed.events[come[:, before] & ~come[:, hop]].sum())
             for name, (before, hop) in self.stores.items()
         }
+
+    def by_lane(self, passed: Passed, start_s: float, end_s: float) -> dict[str, float]:
+        """Returns lag and times of each lane of the log by itself, as `lane.name`."""
+        found: dict[str, float] = {}
+        for lane, number in self.lanes.items():
+            mine = passed.taking(self.lane[passed.partition] == number)
+            values = self.lag(mine, end_s) | self.times(mine, start_s, end_s)
+            found |= {f"{lane}.{name}": value for name, value in values.items()}
+        return found
 
     def cpu(self, cpu_s: Floats, start_s: float, end_s: float) -> dict[str, float]:
         """Returns the cores kept busy in the window's whole seconds, in all and by process; nothing without one."""

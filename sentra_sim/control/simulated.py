@@ -79,7 +79,7 @@ class SimulatedPlant:
             found |= shown.rates(passed, self._recent.dropped(start_s), start_s, end_s) | shown.times(
                 passed, start_s, end_s
             )
-            found |= shown.cpu(view.cpu_s, start_s, end_s)
+            found |= shown.by_lane(passed, start_s, end_s) | shown.cpu(view.cpu_s, start_s, end_s)
         return found
 
     def apply(self, action: Action) -> None:

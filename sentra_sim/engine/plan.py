@@ -22,7 +22,8 @@ from sentra_sim.engine.streams import MIN_DRAIN_S, Stream, max_frames, streams_o
 from sentra_sim.rng import stream
 from sentra_sim.scenario import ConsumerGroup, Log, Scenario, only
 from sentra_sim.scenario.arrivals import Offered, draw_chunks, draw_offered
-from sentra_sim.scenario.keys import partition_of, places_of
+from sentra_sim.scenario.keys import places_of
+from sentra_sim.scenario.lanes import route
 
 # Of a consumer's adaptive gathering, as the live worker has it: half a full poll behind it stops, eight polls bring it back.
 LAG_POLLS, GROWING_POLLS = 0.5, 8
@@ -77,7 +78,7 @@ class Plan:
     @cached_property
     def partition(self) -> NDArray[np.int16]:
         """The partition of each event, shape (events,)."""
-        return partition_of(self.offered.keys, only(self.scenario, Log)[1].partitions)
+        return route(self.offered.keys, only(self.scenario, Log)[1], self.scenario.load.tenants)
 
     @cached_property
     def first_event(self) -> NDArray[np.int64]:
@@ -105,11 +106,10 @@ class Plan:
         if self.kept:
             yield Piece(self.offered.send_s, self.first_event, self.offered.intended_s, self.partition)
             return
-        partitions = only(self.scenario, Log)[1].partitions
+        log, tenants = only(self.scenario, Log)[1], self.scenario.load.tenants
         for offered in draw_chunks(self.scenario.load, self.seconds, self.seed, PIECE_EVENTS):
-            yield Piece(
-                offered.send_s, _first_events(offered), offered.intended_s, partition_of(offered.keys, partitions)
-            )
+            partition = route(offered.keys, log, tenants)
+            yield Piece(offered.send_s, _first_events(offered), offered.intended_s, partition)
 
 
 def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None = None, keep: bool = True) -> Plan:
@@ -152,7 +152,8 @@ def prepare(scenario: Scenario, *, seconds: float, seed: int, like: Plan | None 
 def _take_over(plan: Plan, like: Plan) -> None:
     """Gives a plan what one of the same load has drawn already."""
     names = ["offered", "first_event"]
-    if only(like.scenario, Log)[1].partitions == only(plan.scenario, Log)[1].partitions:
+    log, before = only(plan.scenario, Log)[1], only(like.scenario, Log)[1]
+    if (before.partitions, before.lanes) == (log.partitions, log.lanes):
         names.append("partition")
     vars(plan).update({name: getattr(like, name) for name in names})
 

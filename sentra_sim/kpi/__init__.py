@@ -13,6 +13,7 @@ from sentra_sim.kpi.compute import (
 )
 from sentra_sim.kpi.floor import Floor, noise_floor
 from sentra_sim.kpi.hops import breakdown_of, hop_breakdown, saturated_hops
+from sentra_sim.kpi.lanes import LaneKpis, lane_kpis
 from sentra_sim.kpi.memory import Bounds, Growth, Trend, growth, trend
 from sentra_sim.kpi.spans import RecordedSpan, read_spans
 from sentra_sim.kpi.steps import StepKpis, step_kpis, step_runs
@@ -26,6 +27,7 @@ __all__ = [
     "Floor",
     "Growth",
     "Kpi",
+    "LaneKpis",
     "RecordedSpan",
     "Step",
     "StepKpis",
@@ -40,6 +42,7 @@ __all__ = [
     "growth",
     "hop_breakdown",
     "kpis",
+    "lane_kpis",
     "noise_floor",
     "read_spans",
     "saturated_hops",

@@ -15,7 +15,7 @@ USUAL_MEAN = 0.05  # so far from one may the mean of quantiles lie that were rea
 
 def advice(scenario: Scenario) -> tuple[str, ...]:
     """Returns what to think over in a scenario that is valid, a line each: place, rule, value, remedy."""
-    lines = [*_group(scenario), *_load(scenario), *_spans(scenario)]
+    lines = [*_group(scenario), *_lanes(scenario), *_load(scenario), *_spans(scenario)]
     for place, block in _blocks(scenario, ""):
         match block:
             case Noise():
@@ -56,6 +56,22 @@ def _group(scenario: Scenario) -> Iterator[str]:
         yield (
             f"stations.{name}.breaker: should go with a called station that sets failure, got none; "
             "no call fails, it never opens: set failure, or leave the breaker out"
+        )
+
+
+def _lanes(scenario: Scenario) -> Iterator[str]:
+    (name, log), group = only(scenario, Log), only(scenario, ConsumerGroup)[1]
+    consumers = group.most_replicas
+    for lane in log.lanes:
+        if lane.partitions < consumers and group.service != "arrival":
+            yield (
+                f"stations.{name}.lanes.{lane.name}.partitions: should be >= the consumers ({consumers}), got {lane.partitions}; "
+                f"{consumers - lane.partitions} of them would serve the other lanes only: add partitions"
+            )
+    if group.service != "fair" and any(lane.weight != 1.0 for lane in log.lanes):
+        yield (
+            f"stations.{name}.lanes: should have weights with service: fair alone, got {group.service}; they change nothing: "
+            "set the group's service, or leave them out"
         )
 
 

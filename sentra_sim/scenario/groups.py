@@ -85,6 +85,14 @@ class ConsumerGroup(Station):
     then. So its effects are brought twice. It cannot commit it, and joins again instead. With `static` it tells nobody: it only sends no
     heartbeats, and if it polls again within its session it takes its poll again itself (KIP-345). Fewer `max_poll_events` are the
     remedy for a poll that takes too long.
+
+    `service` says in which order a consumer takes the frames of the log's `lanes`, each lane's in order of availability. With `arrival`
+    lanes are not told apart. With `priority` a poll takes what waits of the first lane, then of the next ones: head-of-line priority,
+    which interrupts no poll (Cobham, "Priority assignment in waiting line problems", 1954). With `fair` it is deficit round robin by
+    events (Shreedhar & Varghese, "Efficient fair queuing using deficit round robin", 1996), which goes on from poll to poll: a round adds
+    to a lane its quantum, the batcher's `max_events` times its weight over the least one, so that every visit takes a frame. A lane with
+    nothing that waits loses what it has left. `max_age_s` then holds for what waits first in each lane. At first every consumer has a part
+    of each lane that has as many partitions as there are consumers; a cooperative rebalance does not see to that, as Kafka's does not.
     """
 
     kind: Literal["consumer_group"]
@@ -114,6 +122,7 @@ class ConsumerGroup(Station):
     fetch_max_wait_s: PositiveFloat = Field(default=0.5, json_schema_extra=LATER)
     offset_reset: Literal["latest", "earliest"] = Field(default="latest", json_schema_extra=LATER)
     max_poll_interval_s: NonNegativeFloat = Field(default=0.0, json_schema_extra=LATER)
+    service: Literal["arrival", "priority", "fair"] = Field(default="arrival", json_schema_extra=LATER)
 
     @model_validator(mode="after")
     def _room_for_replicas(self) -> Self:

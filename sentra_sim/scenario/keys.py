@@ -65,14 +65,14 @@ def draw_keys(count: int, law: KeyLaw, rng: np.random.Generator) -> NDArray[np.u
     return np.minimum(keys, len(law.edges) - 2).astype(np.uint32)
 
 
-def partition_of(keys: NDArray[np.uint32], partitions: int) -> NDArray[np.int16]:
+def partition_of(keys: NDArray[np.uint32], partitions: int | NDArray[np.uint64]) -> NDArray[np.int16]:
     """Returns the partition of each key, shape of `keys`: Fibonacci hashing, so that neighbouring hot keys spread.
 
     >>> partition_of(np.arange(4, dtype=np.uint32), 2).tolist()
     [0, 1, 1, 1]
     """
     mixed = (keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(40)
-    return (mixed % np.uint64(partitions)).astype(np.int16)
+    return (mixed % np.asarray(partitions, dtype=np.uint64)).astype(np.int16)
 
 
 def places_of(keys: NDArray[np.uint32]) -> NDArray[np.uint64]:

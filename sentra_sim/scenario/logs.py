@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
-from sentra_sim.scenario.blocks import LATER, Delay, Demand, Hop, Name
+from sentra_sim.scenario.blocks import LATER, Delay, Demand, Hop, Model, Name
 from sentra_sim.scenario.stations import Station
+
+
+class Lane(Model):
+    """A class of service: so many partitions of the log, which the keys of its `tenants` have to themselves.
+
+    The lane that leaves `tenants` out, one at most, has all that no other lane names. A key has the partition of its lane that it would
+    have in a log of so many. What lanes are to a consumer is the group's `service`; `weight` is a lane's share with `service: fair`.
+    """
+
+    name: Name
+    partitions: PositiveInt
+    tenants: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] | None = None
+    weight: PositiveFloat = 1.0
 
 
 class Log(Station):
@@ -25,6 +38,9 @@ class Log(Station):
     for `replica_fetch_wait_s` (replica.fetch.wait.max.ms, 500 ms). All that is there by then is one `replicate` job of the follower;
     `replication` later its next fetch is at the leader, which learns by it what the follower has: this moves the high watermark and
     acknowledges with `acks: all`. What is appended meanwhile waits for that fetch: latencies grow with load, jobs get fewer.
+
+    With `lanes` the partitions are cut into consecutive ranges, one for each lane, in their order. Kafka knows no priorities: topics or
+    ranges of partitions by class are how they are had on it (Confluent's bucket priority pattern).
 
     A partition is a row of segments; one is closed by what would make it larger than `segment_bytes` (log.segment.bytes, 1 GiB).
     Every `retention_check_s` (log.retention.check.interval.ms, 5 min) those are deleted, the oldest first, that were last appended to
@@ -80,6 +96,7 @@ class Log(Station):
     retention_bytes: NonNegativeInt = Field(default=0, json_schema_extra=LATER)
     segment_bytes: PositiveInt = Field(default=1 << 30, json_schema_extra=LATER)
     retention_check_s: PositiveFloat = Field(default=300.0, json_schema_extra=LATER)
+    lanes: tuple[Lane, ...] = Field(default=(), json_schema_extra=LATER)
 
     @property
     def retains(self) -> bool:

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, model_validator
 from sentra_sim.scenario.blocks import LATER, Background, Delay, Demand, Factor, Hop, Model, Name, Noise, Share
 from sentra_sim.scenario.edges import Broadcast, ServerSentEvents, Subscribers
 from sentra_sim.scenario.groups import Breaker, ConsumerGroup, Retry
-from sentra_sim.scenario.logs import Log
+from sentra_sim.scenario.logs import Lane, Log
 from sentra_sim.scenario.offer import Load, Sizes, Step
 from sentra_sim.scenario.places import Host, Neighbour, Pause, Warmup
 from sentra_sim.scenario.stations import (
@@ -49,6 +49,7 @@ __all__ = [
     "Factor",
     "Hop",
     "Host",
+    "Lane",
     "Load",
     "Log",
     "Merges",

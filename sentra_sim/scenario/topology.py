@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from sentra_sim.errors import ScenarioError
+from sentra_sim.scenario.lanes import check_lanes
 from sentra_sim.scenario.schema import (
     Admission,
     AnyStation,
@@ -160,6 +161,7 @@ def check_topology(scenario: Scenario, *, place: str) -> None:
     _check_reach(scenario, place)
     _check_releases(scenario, place)
     _check_failures(scenario, place)
+    check_lanes(only(scenario, Log), only(scenario, ConsumerGroup), scenario.load.tenants, place)
     edges = hop_edges(scenario)
     _check_hops(scenario, [edge.hop for edge in edges], place)
     _check_slo(scenario, place)

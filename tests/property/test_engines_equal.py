@@ -18,6 +18,7 @@ from tests.property.vary_arrivals import vary_arrivals
 from tests.property.vary_edge import vary_edge
 from tests.property.vary_fetches import vary_fetches
 from tests.property.vary_group import vary_group
+from tests.property.vary_lanes import vary_lanes
 from tests.property.vary_lifecycle import vary_lifecycle
 from tests.property.vary_log import vary_log
 from tests.property.vary_pressure import vary_pressure
@@ -278,6 +279,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
     vary_arrivals(draw, changes)
     vary_pressure(draw, changes["stations"])
     vary_fetches(draw, changes)
+    vary_lanes(draw, changes)
     return bare(changes)
 
 

@@ -84,6 +84,14 @@ def test_chosen_ports_are_free_and_distinct() -> None:
             probe.bind(("127.0.0.1", port))
 
 
+def test_lanes_that_the_gateway_does_not_know_are_refused() -> None:
+    lanes = [{"name": "gold", "partitions": 2, "tenants": [0, 1]}, {"name": "rest", "partitions": 4}]
+    with pytest.raises(
+        ScenarioError, match=r"stations\.kafka\.lanes: must be \[\] for a measurement, got \[gold, rest\]"
+    ):
+        check_scenario(parse_scenario(changed("kafka", lanes=lanes)))
+
+
 def test_sizes_that_the_generator_does_not_send_are_refused() -> None:
     data = scenario_data(load_scenario(SENTRA))
     data["load"]["sizes"] = {"dist": "lognormal", "mean_bytes": 300.0}

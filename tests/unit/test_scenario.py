@@ -23,7 +23,7 @@ from sentra_sim.scenario import (
 
 ROOT = Path(__file__).parents[2]
 SENTRA = ROOT / "data" / "scenarios" / "sentra.yaml"
-FILES = [SENTRA, ROOT / "examples" / "orders.yaml"]
+FILES = [SENTRA, ROOT / "examples" / "orders.yaml", ROOT / "examples" / "lanes.yaml"]
 GONE = object()
 POOL = {"kind": "pool", "host": "box", "hop": "pooled"}
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sentra_sim.control.checks import check_control, check_live_control
+from sentra_sim.control.checks import check_control, check_live
 from sentra_sim.control.file import load_control
 from sentra_sim.control.journal import Journal
 from sentra_sim.control.loop import drive_simulated
@@ -107,5 +107,5 @@ def test_a_rule_without_its_target_is_refused(tmp_path: Path, rules: list[dict[s
 def test_a_live_plant_scales_workers_only(tmp_path: Path) -> None:
     control = load_control(control_file(tmp_path, hpa()))
     with pytest.raises(InputError, match=r"must be the consumer group on a live plant, got 'lake'"):
-        check_live_control(control, burst())
-    check_live_control(load_control(control_file(tmp_path, hpa("workers-of-some-cluster"))), burst())
+        check_live(control, burst())
+    check_live(load_control(control_file(tmp_path, hpa("workers-of-some-cluster"))), burst())

@@ -6,7 +6,7 @@ import numpy as np
 
 from sentra_sim.engine.compiled.calls import begin_call, goes_again
 from sentra_sim.engine.compiled.hosts import amount, run_job, spend
-from sentra_sim.engine.compiled.layout import ENDED, POLLS, TAKEN
+from sentra_sim.engine.compiled.layout import POLLS, TAKEN
 from sentra_sim.engine.compiled.membership import after_poll, polled
 from sentra_sim.engine.compiled.memory import (
     Sim,
@@ -27,9 +27,8 @@ from sentra_sim.engine.compiled.memory import (
 )
 from sentra_sim.engine.compiled.poison import sift
 from sentra_sim.engine.compiled.polls import offer_frame, offer_last, stamp
-from sentra_sim.engine.compiled.retention import drop_deleted
+from sentra_sim.engine.compiled.waiting import pick, shed
 from sentra_sim.engine.plan import GROWING_POLLS
-from sentra_sim.engine.trace import SHED
 
 FETCHING, PROCESSING = -2, -1  # what a replica does before its calls 0, 1, ...
 
@@ -69,8 +68,8 @@ def take(sim: Sim, owner: int) -> None:
     replica = replica_at(sim, owner)
     if sim.max_age > 0.0:
         shed(sim, owner)
-    if sim.retains:
-        drop_deleted(sim, owner)
+    if sim.picks:
+        pick(sim, owner)
     if replica.head < 0:
         replica.waiting = 1
         return
@@ -100,17 +99,6 @@ def take(sim: Sim, owner: int) -> None:
     if sim.adaptive:
         adapt(sim, owner)
     run_job(sim, replica.thread, replica.fetch_work, poll.frames, poll.events)
-
-
-@cold
-def shed(sim: Sim, owner: int) -> None:
-    """Drops what has waited for too long, from the first frame on."""
-    replica = replica_at(sim, owner)
-    while replica.head >= 0 and sim.now - hop_at(sim, replica.head, 0).value > sim.max_age:
-        frame = frame_at(sim, replica.head)
-        frame.outcome, frame.over = SHED, ENDED
-        sim.lag_events -= frame.events
-        replica.head = frame.next
 
 
 @cold

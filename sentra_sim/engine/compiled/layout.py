@@ -30,7 +30,7 @@ ADDRESSES = (
     "marks next_event place splits releases release_jobs owners breakers "
     "cgroups vacations "
     "stores commands columnars writers tiers edges slow_classes "
-    "fetches size_classes_table parts segments "
+    "fetches size_classes_table parts segments lines "
     "messages event_copies frame_copies frame_repeats event_key event_message event_unheard tenants buckets pressures acked_frames "
     "event_poison frame_poison "
     "supply due_partitions hop_calls apart cores"
@@ -66,7 +66,8 @@ STATE = _record(
     "retains reset_latest free_segment parking pulling pull_first weighs size_draw size_per_frame size_classes "
     "tracked gated retrying copy_count shared tenant_count key_quota "
     "resend_server resend_work backoff_delay retries budgeted "
-    "mortal takes gateway_up gateway_starting gateway_life in_charge gateway_cgroup key_count",
+    "mortal takes gateway_up gateway_starting gateway_life in_charge gateway_cgroup key_count "
+    "line_count by_priority picks",
     "now seconds linger gather "
     "broker_session_timeout retry_backoff retry_backoff_max delivery_timeout restart preferred_election replica_lag "
     "controller_election disk "
@@ -130,7 +131,9 @@ REPLICA = _record(
     "phase ceiling gather polled",
 )
 BREAKER = _record("failures opened passed", "until")  # of a consumer, for one station that it calls
-OWNER = _record("owner target mark")  # of a partition: who polls it, who is to, in which round it became free
+OWNER = _record("owner target mark line")  # of a partition: who polls it, who is to, when it became free; its line
+# What waits for a consumer of one of the log's lanes, where lanes are told apart. Whose `turn` it is stands in the first one's row.
+LINE = _record("head tail turn visiting", "left quantum")
 STATION = _record(
     "server work delay handover hop link_first links called thread writer_waiting head tail "
     "second_server second_work second_hop failure_draw intake store",

@@ -17,6 +17,7 @@ from sentra_sim.engine.compiled.memory import (
     thread_at,
 )
 from sentra_sim.engine.compiled.rebalances import give_up, is_stopped, rebalance, take_away, to_heartbeat
+from sentra_sim.engine.compiled.waiting import add_first, put_back_in_line, renew_lines
 
 
 @cold
@@ -167,10 +168,10 @@ def put_back(sim: Sim, number: int) -> None:
         row = frame_at(sim, frame)
         row.attempts += 1
         sim.lag_events += row.events
-        row.next = member.head
-        if member.head < 0:
-            member.tail = frame
-        member.head = frame
+        if sim.line_count:
+            put_back_in_line(sim, number, frame)
+        else:
+            add_first(sim, member, frame)
 
 
 @cold
@@ -242,6 +243,7 @@ def end(sim: Sim, number: int) -> None:
     member.alive, member.leaving, member.giving_up, member.waiting = 0, 0, 0, 0
     member.gather, member.tries = sim.gather, 0
     member.watched, member.overdue = 0, 0
+    renew_lines(sim, number)
     thread_at(sim, member.thread).finished = -1.0
     cgroup_at(sim, thread_at(sim, member.thread).cgroup).done = 0.0
     for at in range(number * sim.call_count, (number + 1) * sim.call_count):

@@ -7,15 +7,18 @@ import numpy as np
 from sentra_sim.engine.compiled.calendar import HEAR, TAKEN_OVER, push
 from sentra_sim.engine.compiled.layout import EAGER
 from sentra_sim.engine.compiled.memory import (
+    Row,
     Sim,
     cgroup_at,
     cold,
     frame_at,
+    line_at,
     owner_at,
     replica_at,
     thread_at,
 )
 from sentra_sim.engine.compiled.polls import add_orphan, offer_frame
+from sentra_sim.engine.compiled.waiting import add_last, sort_in
 
 
 @cold
@@ -145,21 +148,26 @@ def take_away(sim: Sim, number: int, mark: int) -> None:
             row.owner = -1
             if mark >= 0:
                 row.mark = mark
-    member = replica_at(sim, number)
-    frame, last = member.head, -1
-    member.head = -1
+    if sim.line_count:
+        sort_in(sim, number)
+        for line in range(sim.line_count):
+            leave_orphans(sim, line_at(sim, number, line))
+    else:
+        leave_orphans(sim, replica_at(sim, number))
+
+
+@cold
+def leave_orphans(sim: Sim, queue: Row) -> None:
+    """Takes out of a list the frames whose partitions nobody owns."""
+    frame = queue.head
+    queue.head = -1
     while frame >= 0:
         after = frame_at(sim, frame).next
         frame_at(sim, frame).next = -1
         if owner_at(sim, frame_at(sim, frame).partition).owner < 0:
             add_orphan(sim, frame)
         else:
-            if last < 0:
-                member.head = frame
-            else:
-                frame_at(sim, last).next = frame
-            last = frame
-            member.tail = frame
+            add_last(sim, queue, frame)
         frame = after
 
 

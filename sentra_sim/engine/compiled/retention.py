@@ -106,6 +106,19 @@ def is_gone(sim: Sim, frame: int) -> bool:
 
 
 @cold
+def drops(sim: Sim, frame: int) -> bool:
+    """Tells whether a frame that a consumer is about to read is gone, and accounts for it."""
+    if not is_gone(sim, frame):
+        return False
+    row = frame_at(sim, frame)
+    sim.lag_events -= row.events
+    row.over = ENDED
+    if row.outcome == OPEN and np.isnan(hop_at(sim, frame, sim.effect).value):
+        row.outcome = LOST
+    return True
+
+
+@cold
 def drop_deleted(sim: Sim, owner: int) -> None:
     """Takes out of the frames that a consumer's next poll would hold those that are gone."""
     replica = replica_at(sim, owner)
@@ -115,18 +128,13 @@ def drop_deleted(sim: Sim, owner: int) -> None:
         after = row.next
         if last >= 0 and events + row.events > sim.max_poll_events:
             return
-        if not is_gone(sim, frame):
+        if not drops(sim, frame):
             last = frame
             events += row.events
+        elif last < 0:
+            replica.head = after
         else:
-            sim.lag_events -= row.events
-            row.over = ENDED
-            if row.outcome == OPEN and np.isnan(hop_at(sim, frame, sim.effect).value):
-                row.outcome = LOST
-            if last < 0:
-                replica.head = after
-            else:
-                frame_at(sim, last).next = after
-            if replica.tail == frame:
-                replica.tail = last
+            frame_at(sim, last).next = after
+        if replica.tail == frame:
+            replica.tail = last
         frame = after

@@ -27,6 +27,7 @@ from sentra_sim.engine.compiled.layout import (
     FETCH,
     HOST,
     LANE,
+    LINE,
     NEIGHBOUR,
     NODE,
     OPEN,
@@ -63,6 +64,7 @@ from sentra_sim.engine.plan import LAG_POLLS, Plan
 from sentra_sim.engine.streams import LOSS
 from sentra_sim.engine.tallies import TIERS
 from sentra_sim.scenario import Batcher, ConsumerGroup, Log, only
+from sentra_sim.scenario.lanes import lanes_of_partitions, quanta, served_lanes
 from sentra_sim.scenario.schema import Delay
 from sentra_sim.scenario.topology import effect_hop
 
@@ -151,8 +153,13 @@ class _Builder(StationRows):
             "virtual": np.zeros((2 * len(self.hosts), seconds)),
             "breakers": np.zeros(group.most_replicas * len(group.calls), BREAKER),
             "owners": rows_of(
-                OWNER, [{"owner": at % group.replicas, "target": at % group.replicas} for at in range(partitions)]
+                OWNER,
+                [
+                    {"owner": at % group.replicas, "target": at % group.replicas, "line": line}
+                    for at, line in enumerate(lanes_of_partitions(only(scenario, Log)[1]))
+                ],
             ),
+            "lines": rows_of(LINE, self._lines()),
             "cgroups": rows_of(CGROUP, hosts.cgroups),
             "vacations": rows_of(VACATION, hosts.vacations),
             "fetches": rows_of(FETCH, self._fetches()),
@@ -206,6 +213,12 @@ class _Builder(StationRows):
         jobs = np.empty(len(self.threads), EVENT)
         starts = jobs.ctypes.data + jobs.itemsize * (np.cumsum(threads) - threads)
         return jobs, [{"head": -1, "jobs": int(start)} for start in starts]
+
+    def _lines(self) -> list[Row]:
+        """Gives each consumer a line for each lane that it tells apart."""
+        log, group = only(self.plan.scenario, Log)[1], only(self.plan.scenario, ConsumerGroup)[1]
+        of_lanes = quanta(log, only(self.plan.scenario, Batcher)[1].max_events)[: served_lanes(log, group)]
+        return [{"head": -1, "quantum": quantum} for quantum in of_lanes] * group.most_replicas
 
     def _settings(self) -> Row:
         plan = self.plan
@@ -263,6 +276,9 @@ class _Builder(StationRows):
             "joined_count": group.replicas,
             "seconds": plan.seconds,
             "recycles": recycles(plan.scenario),
+            "line_count": served_lanes(log, group),
+            "by_priority": group.service == "priority",
+            "picks": log.retains or served_lanes(log, group) > 0,
         }
 
     def _server_rows(self) -> Table:

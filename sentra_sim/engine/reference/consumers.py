@@ -17,6 +17,7 @@ from sentra_sim.engine.reference.hosts import Draws
 from sentra_sim.engine.reference.member import Member
 from sentra_sim.engine.reference.membership import Membership
 from sentra_sim.engine.reference.station_kinds import make_served
+from sentra_sim.engine.reference.waiting import Waiting
 from sentra_sim.engine.reference.world import Batch, Frame, Process, World
 from sentra_sim.engine.trace import DLQ, LOST, OPEN, SHED
 from sentra_sim.scenario import ConsumerGroup, Log, only
@@ -45,7 +46,8 @@ class ConsumerModel:
             world.work(owner, part, getattr(self.spec, part)) for part in ("fetch", "process", "finish", "dedupe")
         )
         thread = world.thread(world.process[self.name], low=self.spec.low_priority, replica=number)
-        member = Member(number, world.plan.phase[owner, HEARTBEAT], fetch, process, finish, dedupe, thread)
+        phase, waiting = world.plan.phase[owner, HEARTBEAT], Waiting(world.scenario)
+        member = Member(number, phase, fetch, process, finish, dedupe, thread, waiting)
         if backs_off(world.scenario):
             member.jitter = Draws(world.plan.multipliers[owner, "jitter"])
         return member
@@ -62,7 +64,7 @@ class ConsumerModel:
             self.orphans.append(frame)
             return
         member = self.members[number]
-        member.ready.append(frame)
+        member.waiting.add(frame)
         wake, member.wake = member.wake, None
         if wake is not None:
             wake.succeed()
@@ -87,12 +89,11 @@ class ConsumerModel:
         while member.alive:
             if spec.max_age_s > 0.0:
                 self._shed(member)
-            if world.retention is not None:
-                world.retention.drop_deleted(member.ready, spec.max_poll_events)
-            if not member.ready:
+            poll = self._take(member)
+            if not poll.frames:
                 yield from self._wait(member)
                 continue
-            poll = member.poll = self._take(member)
+            member.poll = poll
             if spec.adaptive_gather:
                 self._adapt(member)
             yield thread.run(member.fetch, len(poll.frames), poll.events)
@@ -174,12 +175,13 @@ class ConsumerModel:
         poll.frames = kept
 
     def _shed(self, member: Member) -> None:
-        """Drops what has waited for too long, from the first frame on."""
+        """Drops what has waited for too long, from the first frame of each line on."""
         received = 0
-        while member.ready and self.world.env.now - member.ready[0].hops_s[received] > self.spec.max_age_s:
-            frame = member.ready.popleft()
-            frame.outcome = SHED
-            self.world.lag_events -= frame.events
+        for line in member.waiting.lines:
+            while line and self.world.env.now - line[0].hops_s[received] > self.spec.max_age_s:
+                frame = line.popleft()
+                frame.outcome = SHED
+                self.world.lag_events -= frame.events
 
     def _adapt(self, member: Member) -> None:
         """Notes the lag that a poll has left, as the live worker does: behind the log, waiting for company buys nothing."""
@@ -196,14 +198,19 @@ class ConsumerModel:
             yield self.world.env.timeout(member.gather_s)
 
     def _take(self, member: Member) -> Batch:
-        poll, ready = Batch(), member.ready
-        while ready and (not poll.frames or poll.events + ready[0].events <= self.spec.max_poll_events):
-            frame = ready.popleft()
-            frame.poll = self.world.polls
-            poll.add(frame)
-        self.world.polls += 1
+        """Returns the next poll, of at least one frame if one waits; what the log has deleted is dropped on the way."""
+        poll, waiting, retention = Batch(), member.waiting, self.world.retention
+        while frame := waiting.next():
+            if poll.frames and poll.events + frame.events > self.spec.max_poll_events:
+                break
+            gone = retention is not None and retention.drops(frame)
+            waiting.take(served=not gone)
+            if not gone:
+                frame.poll = self.world.polls
+                poll.add(frame)
+        self.world.polls += bool(poll.frames)
         self.world.lag_events -= poll.events
-        if self.spec.max_poll_interval_s > 0.0:
+        if poll.frames and self.spec.max_poll_interval_s > 0.0:
             self.membership.polled(member)
         return poll
 

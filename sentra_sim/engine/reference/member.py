@@ -10,6 +10,7 @@ import simpy
 
 from sentra_sim.engine.reference.calls import Breaker
 from sentra_sim.engine.reference.hosts import Draws, Thread, Work
+from sentra_sim.engine.reference.waiting import Waiting
 from sentra_sim.engine.reference.world import Batch, Frame
 from sentra_sim.scenario import ConsumerGroup
 
@@ -25,7 +26,7 @@ class Member:
     finish: Work
     dedupe: Work
     thread: Thread
-    ready: deque[Frame] = field(default_factory=deque)
+    waiting: Waiting
     wake: simpy.Event | None = None
     poll: Batch | None = None
     jitter: Draws | None = None

@@ -129,7 +129,7 @@ class Membership:
         self.world.lag_events += sum(frame.events for frame in poll.frames)
         for frame in poll.frames:
             frame.attempts += 1
-        member.ready.extendleft(reversed(poll.frames))
+        member.waiting.put_back(poll.frames)
 
     def _drop(self, member: Member) -> None:
         """Ends a consumer with what it is at; its poll is taken again, as it is not committed."""
@@ -193,6 +193,7 @@ class Membership:
     def _end(self, member: Member) -> None:
         member.alive = member.leaving = member.giving_up = member.watched = member.overdue = False
         member.wake = None
+        member.waiting.renew()
         member.thread.cgroup.done_s = 0.0
 
     def _leave(self, member: Member) -> None:
@@ -307,10 +308,11 @@ class Membership:
         for partition in partitions:
             if owner[partition] == member.number:
                 owner[partition] = -1
-        waiting = list(member.ready)
-        self.group.orphans.extend(frame for frame in waiting if owner[frame.partition] < 0)
-        member.ready.clear()
-        member.ready.extend(frame for frame in waiting if owner[frame.partition] >= 0)
+        for frame in member.waiting.leave():
+            if owner[frame.partition] < 0:
+                self.group.orphans.append(frame)
+            else:
+                member.waiting.add(frame)
 
     def _take_over(self, number: int | None, mark: int) -> None:
         owner = self.group.owner

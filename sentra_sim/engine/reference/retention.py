@@ -87,20 +87,14 @@ class Retention:
             part.floor = max(part.floor, part.end if self.latest else part.start)
         return frame.offset < part.floor
 
-    def drop_deleted(self, ready: deque[Frame], max_events: int) -> None:
-        """Takes out of the frames that the next poll would hold those that are gone."""
-        kept: list[Frame] = []
-        events = 0
-        while ready and (not kept or events + ready[0].events <= max_events):
-            frame = ready.popleft()
-            if not self.is_gone(frame):
-                kept.append(frame)
-                events += frame.events
-                continue
-            self.world.lag_events -= frame.events
-            if frame.outcome == OPEN and math.isnan(frame.hops_s[self.world.effect]):
-                frame.outcome = LOST
-        ready.extendleft(reversed(kept))
+    def drops(self, frame: Frame) -> bool:
+        """Tells whether a frame that a consumer is about to read is gone, and accounts for it."""
+        if not self.is_gone(frame):
+            return False
+        self.world.lag_events -= frame.events
+        if frame.outcome == OPEN and math.isnan(frame.hops_s[self.world.effect]):
+            frame.outcome = LOST
+        return True
 
 
 def make_retention(world: World) -> Retention | None:

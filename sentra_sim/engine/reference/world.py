@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -104,8 +103,8 @@ class Keeper(Protocol):
     def appended(self, request: Batch) -> None:
         """Takes what is appended to the log."""
 
-    def drop_deleted(self, ready: deque[Frame], max_events: int) -> None:
-        """Takes out of the frames that the next poll would hold those that are gone."""
+    def drops(self, frame: Frame) -> bool:
+        """Tells whether a frame is gone, and if so ends it."""
 
 
 class Weighted(Protocol):
