@@ -6,17 +6,10 @@ import numpy as np
 
 from sentra_sim.engine.compiled.calendar import NONE, REPLY, push
 from sentra_sim.engine.compiled.heaps import heap_insert, heap_remove_first
-from sentra_sim.engine.compiled.hosts import (
-    advance_clock,
-    charge_share,
-    leave_core,
-    next_running,
-    park,
-    set_alarm,
-    start_next,
-    submit,
-)
+from sentra_sim.engine.compiled.hosts import park, submit
 from sentra_sim.engine.compiled.memory import Sim, cgroup_at, cold, entry_at, host_at, lane_at, plain, thread_at
+from sentra_sim.engine.compiled.sharing import advance_clock, charge_share, set_alarm
+from sentra_sim.engine.compiled.slicing import leave_core, next_running, start_next
 
 
 @plain

@@ -8,16 +8,14 @@ import numba
 
 from sentra_sim.engine.compiled.freezer import hold, release, signal, start_anew
 from sentra_sim.engine.compiled.heaps import heap_remove_first
-from sentra_sim.engine.compiled.hosts import (
+from sentra_sim.engine.compiled.memory import Sim, cgroup_at, entry_at, host_at, lane_at, plain, thread_at
+from sentra_sim.engine.compiled.sharing import (
     advance_clock,
     charge_share,
     enter_lane,
-    leave_core,
-    next_running,
     set_alarm,
-    start_slice,
 )
-from sentra_sim.engine.compiled.memory import Sim, cgroup_at, entry_at, host_at, lane_at, plain, thread_at
+from sentra_sim.engine.compiled.slicing import leave_core, next_running, start_slice
 
 OPERATIONS = ("pause", "resume", "restart", "host-down", "host-up", "speed", "neighbour", "slow", "lossy")
 PAUSE, RESUME, RESTART, DOWN, UP, SPEED, NEIGHBOUR, SLOW, LOSSY = range(len(OPERATIONS))

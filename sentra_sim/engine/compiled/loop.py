@@ -41,7 +41,7 @@ from sentra_sim.engine.compiled.calendar import (
 )
 from sentra_sim.engine.compiled.consumers import replied, resume
 from sentra_sim.engine.compiled.gateway import comes
-from sentra_sim.engine.compiled.hosts import charge_unfinished, end_slice, leave_sharing
+from sentra_sim.engine.compiled.hosts import charge_unfinished
 from sentra_sim.engine.compiled.jobs import got, put_last
 from sentra_sim.engine.compiled.memory import Sim, inline, ring_at, station_at, thread_at
 from sentra_sim.engine.compiled.pressure import begin_pressure, end_pressure
@@ -49,6 +49,8 @@ from sentra_sim.engine.compiled.queues import get_job, match_jobs
 from sentra_sim.engine.compiled.rare import rare_event
 from sentra_sim.engine.compiled.requests import acked, fetched
 from sentra_sim.engine.compiled.served import reply_last, visible
+from sentra_sim.engine.compiled.sharing import leave_sharing
+from sentra_sim.engine.compiled.slicing import end_slice
 from sentra_sim.engine.compiled.source import source_next, source_send
 from sentra_sim.engine.compiled.stores import flushed, write, writer_due
 from sentra_sim.engine.compiled.subscribers import count_pending

@@ -182,12 +182,6 @@ def _tallies(plan: Plan, tables: Tables) -> NDArray[np.float64]:
     return np.array(counted, dtype=np.float64)
 
 
-def _dead(plan: Plan, tables: Tables, frames: int) -> NDArray[np.int32]:
-    if not len(plan.poison):
-        return np.zeros(frames, dtype=np.int32)
-    return tables.arrays["frame_poison"]["dead"][:frames].astype(np.int32)
-
-
 def _canary_events(tables: Tables, frames: int) -> NDArray[np.int32]:
     if not tables.state["by_key"][0]:
         return np.zeros(frames, dtype=np.int32)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.calendar import NONE, REFILL, TURN, delay_of, push
 from sentra_sim.engine.compiled.freezer import hold, release
 from sentra_sim.engine.compiled.host_tables import REST, STALL
-from sentra_sim.engine.compiled.hosts import advance_clock, append_lane, leave_core, park, set_alarm, start_next, submit
+from sentra_sim.engine.compiled.hosts import park, submit
 from sentra_sim.engine.compiled.layout import NEIGHBOUR
 from sentra_sim.engine.compiled.limits import count_use
 from sentra_sim.engine.compiled.memory import (
@@ -17,6 +17,8 @@ from sentra_sim.engine.compiled.memory import (
     thread_at,
     vacation_at,
 )
+from sentra_sim.engine.compiled.sharing import advance_clock, set_alarm
+from sentra_sim.engine.compiled.slicing import append_lane, leave_core, start_next
 from sentra_sim.engine.plan import ENDLESS_S
 
 
