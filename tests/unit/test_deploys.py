@@ -157,11 +157,11 @@ def test_a_control_file_names_what_it_cannot_restart_and_a_real_run_refuses_it(t
     with pytest.raises(InputError, match=r"control.yaml: deploys.0: of must be of the consumer group .* got 'pricing'"):
         check_control(control(tmp_path, "deploys: [{of: [pricing], at_s: 1.0}]"), bare(STATIONS), seconds=3.0)
     with pytest.raises(InputError, match=r"control.yaml: deploys: must be of a simulation.*sentra chaos"):
-        check_live(control(tmp_path, CONTROL))
+        check_live(control(tmp_path, CONTROL), bare(STATIONS))
     stop = "faults: {timetable: [{at_s: 2.0, action: stop, process: worker-1}]}"
     with pytest.raises(InputError, match=r"control.yaml: faults.timetable.0.action: must be of a simulation"):
-        check_live(control(tmp_path, stop))
-    check_live(control(tmp_path, "faults: {timetable: [{at_s: 2.0, action: kill, process: worker-1}]}"))
+        check_live(control(tmp_path, stop), bare(STATIONS))
+    check_live(control(tmp_path, "faults: {timetable: [{at_s: 2.0, action: kill, process: worker-1}]}"), bare(STATIONS))
 
 
 def test_a_scenario_is_told_of_consumers_without_a_partition() -> None:

@@ -79,7 +79,7 @@ rollout:
         ),
         (CONTROL.replace(", max: 0.12", ""), "rollout.gates.0: must set max, min or both"),
         (CONTROL.replace("canary: next", "canary: stable"), "must name a canary beside stable"),
-        ("defects: {}\n", "must hold rollout, autoscaler or faults"),
+        ("defects: {}\n", "must hold rollout, autoscaler, faults or deploys"),
         ("faults: {timetable: [{at_s: 1, action: kill}]}\n", "must name a process for the action kill"),
         ("autoscaler: none.yaml\n", "none.yaml: cannot be read"),
         ("- 1\n", "must be a mapping"),
