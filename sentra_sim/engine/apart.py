@@ -15,26 +15,18 @@ def stations_apart(scenario: Scenario) -> dict[str, str]:
 
     Those that a station leads to come after it. Only while nothing is changed from outside do they stay so.
     """
-    found: dict[str, str] = {}
-    for edge in hop_edges(scenario):
-        if edge.station in scenario.stations:
-            before = _leads_to(scenario, edge.station)
-            if before in found or (_hands_on_at_once(scenario, before) and _all_apart(scenario, edge.station)):
-                found[edge.station] = before
-    return found
+    names = list(dict.fromkeys(edge.station for edge in hop_edges(scenario)))  # what leads to a station comes before it
+    before = {after: name for name in names for after in _next(scenario.stations[name])}
+    placed, alone = _placed(scenario), set[str]()
+    for name in reversed(names):
+        if _is_alone(scenario, name, placed) and alone.issuperset(_next(scenario.stations[name])):
+            alone.add(name)
+    # What comes to one is there at the time of the hop before it.
+    return {name: before[name] for name in names if name in alone and _serves_a_queue(scenario.stations[before[name]])}
 
 
-def _leads_to(scenario: Scenario, name: str) -> str:
-    return next((other for other, station in scenario.stations.items() if name in _next(station)), "")
-
-
-def _next(station: AnyStation) -> list[str]:
-    return list(station.to) if isinstance(station, Pool | Store) else []
-
-
-def _hands_on_at_once(scenario: Scenario, name: str) -> bool:
-    """Tells whether what a station hands on comes at the time of its hop."""
-    return name in scenario.stations and _serves_a_queue(scenario.stations[name])
+def _next(station: AnyStation) -> tuple[str, ...]:
+    return station.to if isinstance(station, Pool | Store) else ()
 
 
 def _serves_a_queue(station: AnyStation) -> bool:
@@ -43,12 +35,7 @@ def _serves_a_queue(station: AnyStation) -> bool:
     return isinstance(station, Pool) and not station.releases and station.recovery is None
 
 
-def _all_apart(scenario: Scenario, name: str) -> bool:
-    """Tells whether a station and all that it leads to are apart."""
-    return _is_apart(scenario, name) and all(_all_apart(scenario, after) for after in _next(scenario.stations[name]))
-
-
-def _is_apart(scenario: Scenario, name: str) -> bool:
+def _is_alone(scenario: Scenario, name: str, placed: Counter[str]) -> bool:
     station = scenario.stations[name]
     if not _serves_a_queue(station) or name in only(scenario, ConsumerGroup)[1].calls:
         return False
@@ -56,7 +43,7 @@ def _is_apart(scenario: Scenario, name: str) -> bool:
     host = scenario.hosts[station.host]
     return (
         station.threads <= min(host.cores, MOST_THREADS)
-        and _placed(scenario)[station.host] == 1
+        and placed[station.host] == 1
         and host.discipline == "fifo-slice"
         and host.neighbour is None
         and not (host.pauses or host.network_s or host.loss)

@@ -30,9 +30,11 @@ def test_the_compiled_engine_is_a_hundred_times_as_fast() -> None:
     np.testing.assert_array_equal(compiled.cpu_s, reference.cpu_s)
     speedup = reference_s / compiled_s
 
-    prepare_s, long_plan = timed(lambda: prepare(scenario, seconds=LONG_S, seed=1))
-    refit_s, _ = timed(lambda: prepare(scenario, seconds=LONG_S, seed=1, like=long_plan))
+    long_plan = prepare(scenario, seconds=LONG_S, seed=1)
+    draws_s, _ = timed(lambda: run(long_plan))  # a plan draws when it is first played
+    refit_s, refit = timed(lambda: prepare(scenario, seconds=LONG_S, seed=1, like=long_plan))
     long_s, long = best(9, lambda: run(long_plan))
+    refit_s += timed(lambda: run(refit))[0] - long_s
 
     table = Table(title=f"{scenario.name} at {scenario.load.rate_eps:,.0f} events/s", title_justify="left")
     for column in ("engine", "load, s", "CPU, s", "simulated s / s", "frame-hops / s", "speed"):
@@ -45,7 +47,7 @@ def test_the_compiled_engine_is_a_hundred_times_as_fast() -> None:
     console.print(table)
     console.print(f"Apart from that: loading or compiling the engine, once a process {first_s:.2f} s;")
     console.print(
-        f"drawing the plan of {LONG_S:.0f} s {prepare_s:.3f} s, of a refit with the same draws {refit_s * 1e3:.1f} ms."
+        f"drawing the load of {LONG_S:.0f} s {draws_s - long_s:.3f} s, for a refit with the same draws {refit_s * 1e3:.1f} ms."
     )
     assert speedup >= LEAST_SPEEDUP
 
