@@ -54,6 +54,14 @@ class Subscribers(Model):
     connect: Demand = Demand()
     sse: ServerSentEvents | None = Field(default=None, json_schema_extra=LATER)
 
+    @model_validator(mode="after")
+    def _time_between_attempts(self) -> Self:
+        if (
+            self.sse is not None and self.reconnect.mean_s == 0.0
+        ):  # an edge that is down would be asked for ever at one moment
+            raise ValueError("must set reconnect.mean_s above 0 with sse")
+        return self
+
 
 class Broadcast(Station):
     """Fans a poll out to subscribers.

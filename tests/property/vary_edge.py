@@ -12,5 +12,6 @@ def vary_edge(draw: st.DrawFn, stations: dict[str, Any], demands: st.SearchStrat
         optional={"deliver": demands, "connect": demands},
     )
     for station in stations.values():
-        if "subscribers" in station and draw(st.booleans()):
-            station["subscribers"] |= {"sse": draw(sse)}
+        subscribers = station.get("subscribers")
+        if subscribers and subscribers["reconnect"]["mean_s"] > 0.0 and draw(st.booleans()):
+            subscribers["sse"] = draw(sse)

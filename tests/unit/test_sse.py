@@ -122,3 +122,8 @@ def test_more_slow_ones_are_of_both_transports(engine: Any) -> None:
 def test_bad_values_are_refused(sse: dict[str, Any], words: str) -> None:
     with pytest.raises(ScenarioError, match=words):
         pipeline({"sse": sse})
+
+
+def test_clients_that_would_ask_an_edge_that_is_down_for_ever_at_one_moment_are_refused() -> None:
+    with pytest.raises(ScenarioError, match=r"must set reconnect\.mean_s above 0 with sse"):
+        pipeline({"sse": {"share": 0.5}, "reconnect": {"mean_s": 0.0}})
