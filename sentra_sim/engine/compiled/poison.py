@@ -18,6 +18,7 @@ from sentra_sim.engine.compiled.memory import (
     spoilt_at,
 )
 from sentra_sim.engine.compiled.poison_tables import IS_POISON
+from sentra_sim.engine.trace import SHED
 
 
 @plain
@@ -88,7 +89,8 @@ def put_aside(sim: Sim, poll: Row) -> None:
         repeats = repeats_of(sim, number).value if sim.tracked else 0
         spoilt.dead = spoilt.bad
         if spoilt.bad > 0 and spoilt.bad == frame.events - repeats:
-            frame.outcome = sim.given_up
+            if frame.outcome != SHED:
+                frame.outcome = sim.given_up
             poll.events -= frame.events
         else:
             poll.events -= spoilt.bad

@@ -8,7 +8,7 @@ from __future__ import annotations
 from sentra_sim.engine.compiled.layout import ENDED
 from sentra_sim.engine.compiled.memory import Row, Sim, cold, frame_at, hop_at, line_at, owner_at, replica_at
 from sentra_sim.engine.compiled.retention import drop_deleted, drops
-from sentra_sim.engine.trace import SHED
+from sentra_sim.engine.trace import DLQ, LOST, SHED
 
 
 @cold
@@ -73,7 +73,9 @@ def shed_list(sim: Sim, queue: Row) -> None:
     """Drops what has waited for too long in a list, from the first frame on."""
     while queue.head >= 0 and sim.now - hop_at(sim, queue.head, 0).value > sim.max_age:
         frame = frame_at(sim, queue.head)
-        frame.outcome, frame.over = SHED, ENDED
+        if frame.outcome != DLQ and frame.outcome != LOST:
+            frame.outcome = SHED
+        frame.over = ENDED
         sim.lag_events -= frame.events
         queue.head = frame.next
 

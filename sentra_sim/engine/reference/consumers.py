@@ -167,7 +167,8 @@ class ConsumerModel:
         for frame in poll.frames:
             frame.dead = frame.bad
             if 0 < frame.bad == frame.events - frame.repeats:
-                frame.outcome = self.given_up
+                if frame.outcome != SHED:  # by who has it now, as this consumer was late
+                    frame.outcome = self.given_up
                 poll.events -= frame.events
             else:
                 poll.events -= frame.bad
@@ -180,7 +181,8 @@ class ConsumerModel:
         for line in member.waiting.lines:
             while line and self.world.env.now - line[0].hops_s[received] > self.spec.max_age_s:
                 frame = line.popleft()
-                frame.outcome = SHED
+                if frame.outcome not in (DLQ, LOST):  # which one who had it before, and was late, may have given up since
+                    frame.outcome = SHED
                 self.world.lag_events -= frame.events
 
     def _adapt(self, member: Member) -> None:
