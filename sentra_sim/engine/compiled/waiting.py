@@ -73,7 +73,7 @@ def shed_list(sim: Sim, queue: Row) -> None:
     """Drops what has waited for too long in a list, from the first frame on."""
     while queue.head >= 0 and sim.now - hop_at(sim, queue.head, 0).value > sim.max_age:
         frame = frame_at(sim, queue.head)
-        if frame.outcome != DLQ and frame.outcome != LOST:
+        if frame.outcome not in (DLQ, LOST):
             frame.outcome = SHED
         frame.over = ENDED
         sim.lag_events -= frame.events
