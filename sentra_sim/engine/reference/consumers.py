@@ -181,7 +181,8 @@ class ConsumerModel:
         for line in member.waiting.lines:
             while line and self.world.env.now - line[0].hops_s[received] > self.spec.max_age_s:
                 frame = line.popleft()
-                if frame.outcome not in (DLQ, LOST):  # which one who had it before, and was late, may have given up since
+                # Whoever had it before, and was late, may have given it up since.
+                if frame.outcome not in (DLQ, LOST):
                     frame.outcome = SHED
                 self.world.lag_events -= frame.events
 
