@@ -13,8 +13,10 @@ MOST_THREADS = 16  # as whose turn it is, is found by looking at all of them
 def stations_apart(scenario: Scenario) -> dict[str, str]:
     """Returns the stations that nobody waits for, alone on hosts with a core for each thread, and what leads to each.
 
-    Those that a station leads to come after it. Only while nothing is changed from outside do they stay so.
+    Those that a station leads to come after it. Only while nothing is changed from outside do they stay so, and no poll is taken twice.
     """
+    if only(scenario, ConsumerGroup)[1].max_poll_interval_s > 0.0:
+        return {}
     names = list(dict.fromkeys(edge.station for edge in hop_edges(scenario)))  # what leads to a station comes before it
     before = {after: name for name in names for after in _next(scenario.stations[name])}
     placed, alone = _placed(scenario), set[str]()

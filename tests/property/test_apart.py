@@ -13,6 +13,7 @@ from sentra_sim.scenario import Scenario
 from tests.pipelines import bare
 from tests.property.test_engines_equal import assert_equal, play_both
 
+LAST = {"kind": "pool", "host": "two", "threads": 2, "hop": "left"}
 NOISES: list[dict[str, Any]] = [
     {"dist": "exponential"},
     {"dist": "constant"},
@@ -32,6 +33,7 @@ def trees(draw: st.DrawFn) -> Scenario:
         "stations.log.partitions": 3,
         "stations.group.calls": ["door"],
         "stations.group.max_poll_events": draw(st.integers(1, 20)),
+        "stations.group.max_poll_interval_s": draw(st.sampled_from([0.0, 0.0, 0.0, 0.003])),
         "stations.door": {"kind": "pool", "host": "ample", "hop": "entered", "to": ["station-1"]}
         | {"demand": {"event_s": draw(st.sampled_from([0.0, 1e-3]))}},
     }
@@ -83,14 +85,18 @@ def test_whoever_looks_sees_the_same(scenario: Scenario, looks: list[float], see
 
 
 def row(**last: Any) -> Scenario:
+    return row_with({"stations.last": LAST | last})
+
+
+def row_with(more: dict[str, Any]) -> Scenario:
     changes: dict[str, Any] = {
         "hosts": {"ample": {"cores": 64}, "one": {"cores": 2}, "two": {"cores": 2}},
         "stations.group.calls": ["door"],
         "stations.door": {"kind": "pool", "host": "ample", "hop": "entered", "to": ["first"]},
         "stations.first": {"kind": "pool", "host": "one", "threads": 2, "hop": "came", "to": ["last"]},
-        "stations.last": {"kind": "pool", "host": "two", "threads": 2, "hop": "left"} | last,
+        "stations.last": LAST,
     }
-    return bare(changes)
+    return bare(changes | more)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +117,12 @@ def row(**last: Any) -> Scenario:
 def test_a_station_that_others_may_touch_is_played_with_them_and_so_is_what_leads_to_it(last: dict[str, Any]) -> None:
     assert stations_apart(row()) == {"first": "door", "last": "first"}
     assert stations_apart(row(**last)) == {}
+
+
+def test_where_a_poll_may_be_taken_twice_no_station_is_played_apart() -> None:
+    late = {"kind": "consumer_group", "host": "ample", "calls": ["door"], "max_poll_interval_s": 5.0}
+    assert stations_apart(row()) != {}
+    assert stations_apart(row_with({"stations.group": late})) == {}
 
 
 def test_a_simulation_that_is_not_to_be_changed_refuses_changes() -> None:

@@ -148,7 +148,7 @@ class Supply:
 
     def _provide(self, what: int) -> None:
         if what in (FRAMES, POLLS, TAKEN):
-            play_apart(self._state)  # what is over, these rows of which may be used again, is found by its hops
+            play_apart(self._state)  # what is over, so that its rows may be used again, is told by its hops
         if what < 0:
             self._answers[what]()
             return
