@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from sentra_sim.engine import Plan, Rows, Trace, View
+from sentra_sim.engine import Change, Plan, Rows, Trace, View, start
+from sentra_sim.engine.run import Engine
 from sentra_sim.engine.trace import DLQ, DUPLICATE, EVENT_SHED, LOST, NOT_TAKEN, OK, OPEN, SHED
 from sentra_sim.kpi import final_hop
 from sentra_sim.scenario import Batcher, ConsumerGroup, Source, hop_edges, only
@@ -99,3 +100,23 @@ def _ends(plan: Plan, rows: Rows) -> Ints:
 
 def _column(plan: Plan, hop: str) -> int:
     return [edge.hop for edge in hop_edges(plan.scenario)].index(hop)
+
+
+def play_with_looks(plan: Plan, engine: Engine, changes: tuple[Change, ...], *, every_s: float) -> Trace:
+    """Plays a plan with a timetable of changes, and looks at its books on the way and at the end."""
+    simulation = start(plan, engine=engine)
+    before = None
+    for at_s in np.arange(0.0, plan.seconds, every_s):
+        for change in changes:
+            if at_s - every_s < change.at_s <= at_s:
+                simulation.advance(change.at_s)
+                simulation.apply(change)
+        simulation.advance(at_s)
+        found = account(plan, simulation.view())
+        if before is not None:
+            assert_follows(plan, before, found)
+        before = found
+    trace = simulation.trace()
+    assert before is not None
+    assert_follows(plan, before, final_account(plan, trace))
+    return trace

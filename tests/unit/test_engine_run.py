@@ -9,6 +9,7 @@ import pytest
 
 import sentra_sim.engine
 from sentra_sim.engine import prepare, run, simulate
+from sentra_sim.engine.compiled.calendar import KIND_BITS, KINDS
 from sentra_sim.errors import InputError
 from sentra_sim.kpi import kpis
 from sentra_sim.records import EVENT_COLUMNS, METRIC_COLUMNS, frame_schema, hop_column, read_run, write_run
@@ -138,3 +139,7 @@ def test_the_facade_is_small() -> None:
     ]
     modules = {module.name for module in pkgutil.iter_modules(sentra_sim.engine.__path__)}
     assert {"reference", "compiled", "plan"} <= modules
+
+
+def test_every_kind_of_calendar_entry_fits_into_the_bits_that_it_shares_with_its_subject() -> None:
+    assert len(KINDS) <= 1 << KIND_BITS

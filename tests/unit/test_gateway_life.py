@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from sentra_sim.engine import Change, Trace, prepare, run, start
+from sentra_sim.engine.run import Engine
 from sentra_sim.engine.trace import EVENT_SHED, OK, SHED
 from sentra_sim.errors import InputError
 from sentra_sim.scenario import Scenario, processes
 from tests.pipelines import bare, hop_times
-from tests.property.books import IN_FLIGHT, account, assert_follows, final_account
+from tests.property.books import IN_FLIGHT, account, play_with_looks
 
 ENGINES = pytest.mark.parametrize("engine", ["reference", "compiled"])
 
@@ -35,28 +36,12 @@ def gateway(**keys: Any) -> Scenario:
 RETRY = {"timeout_s": 0.4, "retries": 20, "backoff": {"mean_s": 0.05}}
 
 
-def play(scenario: Scenario, engine: str, *changes: Change, seconds: float = 1.0) -> Trace:
-    """Plays a run and looks at its books on the way."""
-    plan = prepare(scenario, seconds=seconds, seed=1)
-    simulation = start(plan, engine=engine)
-    before = None
-    for at_s in np.arange(0.0, seconds, 0.02):
-        for change in changes:
-            if at_s - 0.02 < change.at_s <= at_s:
-                simulation.advance(change.at_s)
-                simulation.apply(change)
-        simulation.advance(at_s)
-        found = account(plan, simulation.view())
-        if before is not None:
-            assert_follows(plan, before, found)
-        before = found
-    trace = simulation.trace()
-    assert_follows(plan, before, final_account(plan, trace))
-    return trace
+def play(scenario: Scenario, engine: Engine, *changes: Change, seconds: float = 1.0) -> Trace:
+    return play_with_looks(prepare(scenario, seconds=seconds, seed=1), engine, changes, every_s=0.02)
 
 
 @ENGINES
-def test_a_gateway_that_is_stopped_refuses_what_comes_and_brings_to_an_end_what_it_has(engine: str) -> None:
+def test_a_gateway_that_is_stopped_refuses_what_comes_and_brings_to_an_end_what_it_has(engine: Engine) -> None:
     scenario = gateway()
     trace = play(scenario, engine, Change(0.5005, "stop", "batcher"))
     assert (trace.frame[:501] >= 0).all()
@@ -68,7 +53,7 @@ def test_a_gateway_that_is_stopped_refuses_what_comes_and_brings_to_an_end_what_
 
 
 @ENGINES
-def test_a_gateway_that_is_killed_takes_along_what_no_broker_has(engine: str) -> None:
+def test_a_gateway_that_is_killed_takes_along_what_no_broker_has(engine: Engine) -> None:
     """Of frames of 51 ms the one that is open dies; two that are on their way to the follower go on."""
     scenario = gateway()
     trace = play(scenario, engine, Change(0.5305, "kill", "batcher"), Change(0.6005, "start", "batcher"))
@@ -86,7 +71,7 @@ def test_a_gateway_that_is_killed_takes_along_what_no_broker_has(engine: str) ->
 
 
 @ENGINES
-def test_clients_that_try_again_bring_what_died_with_the_gateway(engine: str) -> None:
+def test_clients_that_try_again_bring_what_died_with_the_gateway(engine: Engine) -> None:
     """Nothing is lost, nor twice: what had come to a broker is a repeat when it comes again."""
     changes = Change(0.5305, "kill", "batcher"), Change(0.6005, "start", "batcher")
     scenario = gateway(stations__source__retry=RETRY)
@@ -102,7 +87,7 @@ def test_clients_that_try_again_bring_what_died_with_the_gateway(engine: str) ->
 
 
 @ENGINES
-def test_requests_of_a_dead_gateway_are_not_sent_again(engine: str) -> None:
+def test_requests_of_a_dead_gateway_are_not_sent_again(engine: Engine) -> None:
     """Its broker dies too before it has acknowledged them: their producer is not there to bring them again."""
     changes = [Change(0.5305, "kill", "batcher"), Change(0.5306, "kill", "log-1"), Change(0.6, "start", "batcher")]
     keys = {"stations__log__session_timeout_s": 0.1, "stations__log__retry_backoff_s": 0.02}
@@ -113,7 +98,7 @@ def test_requests_of_a_dead_gateway_are_not_sent_again(engine: str) -> None:
 
 
 @ENGINES
-def test_a_drain_that_finds_no_end_is_ended_by_a_kill_and_a_start_ends_it_too(engine: str) -> None:
+def test_a_drain_that_finds_no_end_is_ended_by_a_kill_and_a_start_ends_it_too(engine: Engine) -> None:
     """Both brokers are dead, so nothing is acknowledged: the gateway drains until it is killed."""
     dead = [Change(0.3, "kill", "log-1"), Change(0.3, "kill", "log-2")]
     scenario = gateway()
@@ -125,7 +110,7 @@ def test_a_drain_that_finds_no_end_is_ended_by_a_kill_and_a_start_ends_it_too(en
 
 
 @ENGINES
-def test_a_start_that_is_stopped_does_not_happen(engine: str) -> None:
+def test_a_start_that_is_stopped_does_not_happen(engine: Engine) -> None:
     scenario = gateway()
     changes = [Change(0.1, "kill", "batcher"), Change(0.2, "start", "batcher"), Change(0.3, "stop", "batcher")]
     trace = play(scenario, engine, *changes)
@@ -133,7 +118,7 @@ def test_a_start_that_is_stopped_does_not_happen(engine: str) -> None:
 
 
 @ENGINES
-def test_a_new_gateway_has_room_and_tokens_again(engine: str) -> None:
+def test_a_new_gateway_has_room_and_tokens_again(engine: Engine) -> None:
     """A quota of 100 events that hardly fills: a new process gives as many as the first did."""
     quota = {"tenant": 0, "rate_eps": 1e-9, "burst_events": 100.0}
     keys = {"load__tenants": 1, "stations__batcher__admission": {"quotas": [quota], "max_in_flight_events": 150}}
@@ -145,7 +130,7 @@ def test_a_new_gateway_has_room_and_tokens_again(engine: str) -> None:
 
 
 @ENGINES
-def test_nothing_of_a_dead_gateway_takes_up_room(engine: str) -> None:
+def test_nothing_of_a_dead_gateway_takes_up_room(engine: Engine) -> None:
     """Ten events may be in flight, in one request, which takes 100 ms; the one of the dead gateway does not count."""
     keys = {"stations__batcher__max_events": 1, "stations__log__in_flight": 1, "stations__log__partitions": 1}
     keys |= {"stations__batcher__admission": {"max_in_flight_events": 10}}
@@ -159,7 +144,7 @@ def test_nothing_of_a_dead_gateway_takes_up_room(engine: str) -> None:
 
 
 @ENGINES
-def test_messages_that_wait_for_the_gateway_are_taken_by_one_that_drains(engine: str) -> None:
+def test_messages_that_wait_for_the_gateway_are_taken_by_one_that_drains(engine: Engine) -> None:
     """Its thread takes 2 ms a message, of which two are waiting at a time: their frames do not linger for ten seconds."""
     scenario = gateway(stations__batcher__receive={"job_s": 0.002}, stations__batcher__linger_s=10.0)
     trace = play(scenario, engine, Change(0.1005, "stop", "batcher"))
@@ -170,7 +155,7 @@ def test_messages_that_wait_for_the_gateway_are_taken_by_one_that_drains(engine:
 
 
 @ENGINES
-def test_a_dead_gateway_has_no_background_jobs_and_a_new_one_is_cold(engine: str) -> None:
+def test_a_dead_gateway_has_no_background_jobs_and_a_new_one_is_cold(engine: Engine) -> None:
     job = {"every_s": 0.01, "demand": {"job_s": 0.001}}
     cold = {"job_s": 0.0001, "cold_s": 0.01, "cold_tau_s": 1e9}  # of the first job of a process alone
     scenario = gateway(stations__batcher__background=[job], stations__batcher__receive=cold)
@@ -182,7 +167,7 @@ def test_a_dead_gateway_has_no_background_jobs_and_a_new_one_is_cold(engine: str
 
 
 @ENGINES
-def test_acknowledgements_that_are_kept_back_die_with_the_gateway(engine: str) -> None:
+def test_acknowledgements_that_are_kept_back_die_with_the_gateway(engine: Engine) -> None:
     rules = {"max_in_flight_events": 10_000, "backpressure": {"high_events": 10, "low_events": 1, "poll_s": 0.05}}
     rules["backpressure"]["hold_acks"] = True  # type: ignore[index]
     keys = {"stations__batcher__admission": rules, "stations__group__process": {"event_s": 0.01}}
@@ -196,7 +181,7 @@ def test_acknowledgements_that_are_kept_back_die_with_the_gateway(engine: str) -
 
 
 @ENGINES
-def test_a_stopped_pool_brings_to_an_end_what_it_has_and_lets_others_wait(engine: str) -> None:
+def test_a_stopped_pool_brings_to_an_end_what_it_has_and_lets_others_wait(engine: Engine) -> None:
     pool = {"kind": "pool", "host": "ample", "hop": "priced", "demand": {"job_s": 0.02}, "recovery": {"restart_s": 0.1}}
     keys = {"load__rate_eps": 20.0, "stations__group__calls": ["pool"], "stations__pool": pool}
     scenario = gateway(**keys, stations__batcher__max_events=1)
@@ -211,7 +196,7 @@ def test_a_stopped_pool_brings_to_an_end_what_it_has_and_lets_others_wait(engine
 
 
 @ENGINES
-def test_a_store_that_was_stopped_in_order_has_nothing_to_redo(engine: str) -> None:
+def test_a_store_that_was_stopped_in_order_has_nothing_to_redo(engine: Engine) -> None:
     """It holds 10 events that took effect since its last checkpoint, each of which takes 20 ms to redo after a kill."""
     store = {"kind": "store", "host": "ample", "hop": "stored", "recovery": {"restart_s": 0.1, "redo_event_s": 0.02}}
     keys = {"load__rate_eps": 20.0, "stations__group__calls": ["store"], "stations__store": store}
@@ -223,7 +208,7 @@ def test_a_store_that_was_stopped_in_order_has_nothing_to_redo(engine: str) -> N
 
 
 @ENGINES
-def test_a_store_that_drains_still_is_killed_by_its_start(engine: str) -> None:
+def test_a_store_that_drains_still_is_killed_by_its_start(engine: Engine) -> None:
     """Its poll takes 1 s of its thread, which is lost: the poll is brought again."""
     store = {"kind": "store", "host": "ample", "hop": "stored", "demand": {"job_s": 1.0}}
     keys = {"load__rate_eps": 1.0, "stations__group__calls": ["store"], "stations__log__replication": {}}

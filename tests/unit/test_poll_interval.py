@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentra_sim.engine import Change, Trace, prepare, start
+from sentra_sim.engine import Change, Trace, prepare
+from sentra_sim.engine.run import Engine
 from sentra_sim.engine.trace import DUPLICATE, OK
 from sentra_sim.scenario import Scenario
 from tests.pipelines import bare, hop_times
-from tests.property.books import account, assert_follows
+from tests.property.books import play_with_looks
 
 ENGINES = pytest.mark.parametrize("engine", ["reference", "compiled"])
 
@@ -42,26 +43,15 @@ SLOW = [
 ]
 
 
-def play(scenario: Scenario, engine: str, *changes: Change, seconds: float = 4.0) -> Trace:
-    plan = prepare(scenario, seconds=seconds, seed=1)
-    simulation = start(plan, engine=engine)
-    before = None
-    for at_s in np.arange(0.0, seconds, 0.1):
-        for change in changes:
-            if at_s - 0.1 < change.at_s <= at_s:
-                simulation.advance(change.at_s)
-                simulation.apply(change)
-        simulation.advance(at_s)
-        found = account(plan, simulation.view())
-        if before is not None:
-            assert_follows(plan, before, found)
-        before = found
-    return simulation.trace()
+def play(scenario: Scenario, engine: Engine, *changes: Change, seconds: float = 4.0) -> Trace:
+    return play_with_looks(prepare(scenario, seconds=seconds, seed=1), engine, changes, every_s=0.1)
 
 
 @ENGINES
 @pytest.mark.parametrize("rebalance", ["eager", "cooperative"])
-def test_slow_polls_and_a_short_interval_are_a_storm_of_rebalances_with_duplicates(engine: str, rebalance: str) -> None:
+def test_slow_polls_and_a_short_interval_are_a_storm_of_rebalances_with_duplicates(
+    engine: Engine, rebalance: str
+) -> None:
     trace = play(group(max_poll_interval_s=0.1, rebalance=rebalance), engine, *SLOW)
     assert (trace.outcome == DUPLICATE).sum() > 20
     assert trace.attempts.max() >= 3  # the same events, over and over
@@ -71,21 +61,21 @@ def test_slow_polls_and_a_short_interval_are_a_storm_of_rebalances_with_duplicat
 
 
 @ENGINES
-def test_fewer_events_a_poll_cure_it(engine: str) -> None:
+def test_fewer_events_a_poll_cure_it(engine: Engine) -> None:
     trace = play(group(max_poll_interval_s=0.1, max_poll_events=5), engine, *SLOW[2:])
     assert (trace.attempts == 1).all()
     assert set(trace.outcome) == {OK}
 
 
 @ENGINES
-def test_an_idempotent_group_does_it_again_without_effect(engine: str) -> None:
+def test_an_idempotent_group_does_it_again_without_effect(engine: Engine) -> None:
     trace = play(group(max_poll_interval_s=0.1, idempotent=True), engine, *SLOW)
     assert (trace.attempts > 1).any()
     assert set(trace.outcome) == {OK}
 
 
 @ENGINES
-def test_a_poll_that_is_never_answered_is_taken_by_others_while_its_consumer_hangs(engine: str) -> None:
+def test_a_poll_that_is_never_answered_is_taken_by_others_while_its_consumer_hangs(engine: Engine) -> None:
     """The store stands from 0.5 s on; both consumers leave at about 0.6 s, and nobody is there until it goes on."""
     scenario = group(max_poll_interval_s=0.1)
     trace = play(scenario, engine, *SLOW[:2])
@@ -96,7 +86,7 @@ def test_a_poll_that_is_never_answered_is_taken_by_others_while_its_consumer_han
 
 
 @ENGINES
-def test_a_static_member_that_polls_again_in_time_keeps_its_partitions(engine: str) -> None:
+def test_a_static_member_that_polls_again_in_time_keeps_its_partitions(engine: Engine) -> None:
     """It tells nobody: nobody else gets its partitions within its session, and it takes its poll again itself."""
     once = [Change(0.5, "pause", "store"), Change(0.8, "resume", "store")]
     scenario = group(max_poll_interval_s=0.1, rebalance="static", session_timeout_s=10.0)
@@ -109,7 +99,7 @@ def test_a_static_member_that_polls_again_in_time_keeps_its_partitions(engine: s
 
 
 @ENGINES
-def test_a_consumer_that_was_stopped_finds_out_when_it_goes_on(engine: str) -> None:
+def test_a_consumer_that_was_stopped_finds_out_when_it_goes_on(engine: Engine) -> None:
     """It stops in a poll for longer than the interval, but not than its session: it leaves as soon as it goes on."""
     scenario = group(max_poll_interval_s=0.1, process={"job_s": 0.03})
     changes = [Change(0.515, "pause", "group-1"), Change(0.815, "resume", "group-1")]
@@ -120,7 +110,7 @@ def test_a_consumer_that_was_stopped_finds_out_when_it_goes_on(engine: str) -> N
 
 
 @ENGINES
-def test_a_consumer_that_is_late_may_be_stopped_or_killed_as_any_other(engine: str) -> None:
+def test_a_consumer_that_is_late_may_be_stopped_or_killed_as_any_other(engine: Engine) -> None:
     scenario = group(max_poll_interval_s=0.1, replicas=2, max_replicas=2)
     for operation in ("stop", "kill"):
         changes = [*SLOW[:2], Change(0.7, operation, "group-1"), Change(1.5, "start", "group-1")]
@@ -130,7 +120,7 @@ def test_a_consumer_that_is_late_may_be_stopped_or_killed_as_any_other(engine: s
 
 
 @ENGINES
-def test_a_consumer_that_is_back_gives_nothing_up_for_a_rebalance_that_it_has_missed(engine: str) -> None:
+def test_a_consumer_that_is_back_gives_nothing_up_for_a_rebalance_that_it_has_missed(engine: Engine) -> None:
     """Both leave at 0.6 s and are back at 0.75 s; the second one was to hear of the first one's leave by its next heartbeat."""
     scenario = group(max_poll_interval_s=0.1, rebalance="eager", heartbeat_s=0.8, session_timeout_s=3.0)
     trace = play(scenario, engine, Change(0.5, "pause", "store"), Change(0.75, "resume", "store"))
@@ -140,7 +130,7 @@ def test_a_consumer_that_is_back_gives_nothing_up_for_a_rebalance_that_it_has_mi
 
 
 @ENGINES
-def test_a_static_member_whose_session_is_over_comes_back_all_the_same(engine: str) -> None:
+def test_a_static_member_whose_session_is_over_comes_back_all_the_same(engine: Engine) -> None:
     """It hangs from 0.5 to 1.5 s; its session is over at about 0.8 s, its poll goes on, and then it joins as a new one."""
     scenario = group(max_poll_interval_s=0.1, rebalance="static", session_timeout_s=0.2, replicas=1)
     trace = play(scenario, engine, Change(0.5, "pause", "store"), Change(1.5, "resume", "store"))
@@ -149,7 +139,7 @@ def test_a_static_member_whose_session_is_over_comes_back_all_the_same(engine: s
 
 
 @ENGINES
-def test_a_static_member_gives_up_after_its_poll_what_is_anothers_by_then(engine: str) -> None:
+def test_a_static_member_gives_up_after_its_poll_what_is_anothers_by_then(engine: Engine) -> None:
     """While it hangs a second one joins: from then on nobody polls the partitions of both."""
     scenario = group(max_poll_interval_s=0.1, rebalance="static", session_timeout_s=10.0, replicas=1, max_replicas=2)
     changes = [Change(0.5, "pause", "store"), Change(0.65, "start", "group-2"), Change(1.0, "resume", "store")]
@@ -161,7 +151,7 @@ def test_a_static_member_gives_up_after_its_poll_what_is_anothers_by_then(engine
 
 
 @ENGINES
-def test_a_late_poll_is_put_back_once(engine: str) -> None:
+def test_a_late_poll_is_put_back_once(engine: Engine) -> None:
     """Its consumer has left at 0.61 s when it is killed: what it was at is tried twice in all."""
     scenario = group(max_poll_interval_s=0.1, replicas=1, idempotent=True)
     changes = [Change(0.5, "pause", "store"), Change(0.65, "kill", "group-1"), Change(0.8, "resume", "store")]

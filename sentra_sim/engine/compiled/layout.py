@@ -79,9 +79,8 @@ STATE = _record(
 INDEX = _record("value")
 SMALL = np.dtype([("value", np.int16)])
 NUMBER = _record("", "value")
-EVENT = _record(
-    "seq what detail", "time"
-)  # in the calendar `what` is a kind and its subject; a vector for `copy_entry`
+# In the calendar `what` is a kind and its subject. As long as a vector, for `copy_entry`.
+EVENT = _record("seq what detail", "time")
 HOST = _record(
     "cores ps idle low_running starts alarm watched limited down stalls all_cores",
     "slice speed clock first_speed network loss",
